@@ -1,0 +1,76 @@
+"""Which device computes, and in which types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from varsr.errors import DeviceError, RequestError
+
+DtypeName = Literal["auto", "fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16", "sve_bf16")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The type in which the matrices are held and the type in which they are multiplied."""
+
+    weights: torch.dtype
+    compute: torch.dtype
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises `DeviceError` where this machine or this PyTorch has no such device.
+    """
+    if name == "auto":
+        return torch.device(_best_device())
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RequestError(f"{name!r} is no device.", "Use auto, cpu, cuda, cuda:1 or mps.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("No CUDA device is available.", f"{_why_no_cuda()} Or use --device cpu.")
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise DeviceError(f"There is no {name}: this machine has {torch.cuda.device_count()}.", "Use --device cuda.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("No MPS device is available.", "It needs an Apple GPU. Use --device cpu.")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise RequestError(f"varsr does not run on {name!r}.", "Use auto, cpu, cuda, cuda:1 or mps.")
+    return device
+
+
+def pick_precision(name: DtypeName, device: torch.device) -> Precision:
+    """The types for `name` on `device`; "auto" is the fastest that the device computes in.
+
+    A CPU without bfloat16 instructions emulates them, many times slower than float32. There the narrow
+    types hold the weights alone, at half the memory, and the arithmetic is float32.
+    """
+    if name == "auto":
+        name = "fp16" if device.type == "mps" else "bf16"
+    weights = DTYPES[name]
+    if device.type == "cpu" and not (name == "bf16" and cpu_has_bf16()):
+        return Precision(weights, torch.float32)
+    return Precision(weights, weights)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 natively, as far as PyTorch can tell."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return "This PyTorch is a CPU build: install a CUDA build (pytorch.org) to use a GPU."
+    return "Check the driver with nvidia-smi."

@@ -1,0 +1,64 @@
+"""Every error that varsr raises on purpose: a sentence for the user, what to do next, an exit code.
+
+| exit code | meaning |
+|-----------|---------|
+| 0 | done |
+| 1 | an error that varsr did not foresee: a defect, please report it |
+| 2 | the command line is wrong, or asks for what cannot be done |
+| 3 | the model could not be had: unknown, not downloaded, damaged, refused |
+| 4 | an input picture could not be read |
+| 5 | an output could not be written |
+| 6 | the device is not there |
+| 7 | too little memory |
+| 130 | interrupted |
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VarsrError(Exception):
+    """The family. `str(error)` is the sentence; `advice` says what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, sentence: str, advice: str) -> None:
+        super().__init__(sentence)
+        self.advice = advice
+
+
+class RequestError(VarsrError):
+    """What was asked for cannot be done."""
+
+    exit_code = 2
+
+
+class WeightsError(VarsrError):
+    """A model could not be found, downloaded, verified, converted or loaded."""
+
+    exit_code = 3
+
+
+class InputError(VarsrError):
+    """A picture could not be read."""
+
+    exit_code = 4
+
+
+class OutputError(VarsrError):
+    """A result could not be written."""
+
+    exit_code = 5
+
+
+class DeviceError(VarsrError):
+    """The device asked for is not there."""
+
+    exit_code = 6
+
+
+class TooLittleMemoryError(VarsrError):
+    """The machine or the accelerator has too little memory."""
+
+    exit_code = 7

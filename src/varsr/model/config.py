@@ -1,0 +1,169 @@
+"""Sizes of every part of a model, as frozen dataclasses that travel as JSON in the checkpoint's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+OFFICIAL_SCALES = (1, 2, 3, 4, 6, 9, 13, 18, 24, 32)
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that is incomplete, has unknown fields, or describes no possible model."""
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """The autoencoder and its multi-scale residual quantizer (SPEC: VQVAE, 16x).
+
+    `multipliers` times `width` are the widths of the levels, highest resolution first; each level but
+    the last halves the sides. `refinements` is the number of convolutions (phi) shared by the scales.
+    """
+
+    width: int
+    codes: int
+    channels: int = 32
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    encoder_blocks: int = 2
+    decoder_blocks: int = 3
+    refinements: int = 4
+
+    @property
+    def stride(self) -> int:
+        """Pixels along one side of a latent cell."""
+        return int(2 ** (len(self.multipliers) - 1))
+
+
+@dataclass(frozen=True)
+class PrefixConfig:
+    """Widths of the convolution stack; each step from one width to the next halves the sides."""
+
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The autoregressive transformer: `depth` blocks of `width` channels with `heads` heads."""
+
+    depth: int
+    width: int
+    heads: int
+
+    @property
+    def head_width(self) -> int:
+        """Channels of one attention head; rotary positions need a multiple of four."""
+        return self.width // self.heads
+
+
+@dataclass(frozen=True)
+class CorrectorConfig:
+    """The diffusion network that predicts what quantization lost.
+
+    `frequencies` sinusoids embed the timestep, `steps` is the length of the respaced sampler, and
+    `gain` multiplies its sample to give the residual of the latent.
+    """
+
+    width: int
+    blocks: int
+    frequencies: int = 256
+    steps: int = 10
+    gain: float = 0.6
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """Default strength of classifier-free guidance for one tile and for several."""
+
+    single: float = 6.0
+    tiled: float = 7.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole model. `scales` are the sides of its token maps, coarse to fine."""
+
+    tokenizer: TokenizerConfig
+    prefix: PrefixConfig
+    transformer: TransformerConfig
+    corrector: CorrectorConfig
+    scales: tuple[int, ...] = OFFICIAL_SCALES
+    guidance: GuidanceConfig = GuidanceConfig()
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` where the sizes contradict each other."""
+        if len(self.scales) < 2 or list(self.scales) != sorted(set(self.scales)) or self.scales[0] != 1:
+            raise ConfigError(f"scales must be two or more rising sides that begin with 1, not {self.scales}")
+        if self.transformer.width % self.transformer.heads or self.transformer.head_width % 4:
+            raise ConfigError(
+                f"width {self.transformer.width} over {self.transformer.heads} heads is no multiple of four"
+            )
+        if self.tile_side % 2 ** (len(self.prefix.widths) - 1):
+            raise ConfigError(f"a tile of {self.tile_side} px cannot be halved {len(self.prefix.widths) - 1} times")
+
+    @property
+    def latent_side(self) -> int:
+        """Latent cells along one side of a tile."""
+        return self.scales[-1]
+
+    @property
+    def tile_side(self) -> int:
+        """Pixels along one side of a tile."""
+        return self.latent_side * self.tokenizer.stride
+
+    @property
+    def prefix_side(self) -> int:
+        """Prefix tokens along one side of a tile."""
+        return int(self.tile_side // 2 ** (len(self.prefix.widths) - 1))
+
+    @property
+    def prefix_length(self) -> int:
+        """Tokens of the first stage: the prefix and the class token."""
+        return self.prefix_side**2 + 1
+
+    @property
+    def stage_lengths(self) -> tuple[int, ...]:
+        """Tokens that enter the transformer at each scale, the prefix counted with the first."""
+        return (self.prefix_length, *(side**2 for side in self.scales[1:]))
+
+    def to_json(self) -> str:
+        """The configuration as JSON, as stored in a checkpoint."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read what `to_json` wrote; raise `ConfigError` on anything unknown, missing or of the wrong kind."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"the configuration is not JSON: {error}") from error
+        return _build(cls, data, "configuration")
+
+
+def _build(kind: type[T], data: Any, where: str) -> T:
+    """Build dataclass `kind` from plain JSON `data`, strictly."""
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where} is not an object")
+    hints = get_type_hints(kind)
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(data) - set(known)):
+        raise ConfigError(f"{where} has unknown fields: {', '.join(unknown)}")
+    missing = [n for n, f in known.items() if n not in data and f.default is MISSING]
+    if missing:
+        raise ConfigError(f"{where} lacks fields: {', '.join(missing)}")
+    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in data.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        return _build(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, list) and value and all(isinstance(v, int) and v > 0 for v in value):
+        return tuple(value)
+    raise ConfigError(f"{where} is {value!r}, which is no valid {getattr(hint, '__name__', hint)}")

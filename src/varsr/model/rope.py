@@ -1,0 +1,41 @@
+"""Scale-aligned two-dimensional rotary positions (SPEC 3).
+
+Every map is laid over the same square, so a token keeps its place in the picture from scale to scale:
+row r, column c of a p x p map stand at (P r / p, P c / p), P the side of the last map. The first half of
+a head's channels turns with the row, the second half with the column.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from varsr.model.config import ModelConfig
+
+BASE = 10_000.0
+
+
+def rotary_table(config: ModelConfig) -> Tensor:
+    """Cosines and sines for all tokens of all stages in order: (2, L, D / 2) in float32."""
+    reference = config.latent_side
+    sides = [config.prefix_side, *config.scales[1:]]
+    grids = [_grid(side) * (reference / side) for side in sides]
+    class_token = np.zeros((1, 2))
+    positions = np.concatenate([grids[0], class_token, *grids[1:]])  # (L, 2)
+    quarter = config.transformer.head_width // 4
+    frequencies = BASE ** (-np.arange(quarter) / quarter)
+    angles = (positions[:, :, None] * frequencies).reshape(len(positions), -1)
+    return torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32))
+
+
+def _grid(side: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    rows, columns = np.divmod(np.arange(side * side), side)
+    return np.stack([rows, columns], axis=1).astype(np.float64)
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Turn the adjacent channel pairs of float32 x (B, H, L, D) by the angles of `table` (2, L, D / 2)."""
+    cosine, sine = table.unbind(0)
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)

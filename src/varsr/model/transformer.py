@@ -1,0 +1,121 @@
+"""The autoregressive transformer over the stages of a tile (SPEC 3).
+
+Rows are sequences: first all tiles under the positive label, then all under the negative one. The
+modulation that each block draws from its class embedding depends on the label alone, so a checkpoint
+holds its values, (labels, 6, C), in place of the network that makes them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from varsr.model.attention import Attention, KeyValueCache
+from varsr.model.config import ModelConfig, TransformerConfig
+from varsr.model.layers import Linear, modulated_norm
+from varsr.model.rope import rotary_table
+
+LABELS = 2  # 0: high quality (positive), 1: low quality (negative)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around a GELU (tanh form), four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = Linear(width, 4 * width)
+        self.fc2 = Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each modulated by the row's label."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.modulation = nn.Parameter(torch.empty(LABELS, 6, config.width))
+        self.attention = Attention(config)
+        self.ffn = FeedForward(config.width)
+
+    def forward(self, x: Tensor, modulation: Tensor, table: Tensor, cache: KeyValueCache, index: int) -> Tensor:
+        """x (R, L, C), its modulation (6, R, 1, C) -> (R, L, C)."""
+        gamma1, gamma2, scale1, scale2, shift1, shift2 = modulation
+        x = torch.addcmul(x, gamma1, self.attention(modulated_norm(x, scale1, shift1), table, cache, index))
+        return torch.addcmul(x, gamma2, self.ffn(modulated_norm(x, scale2, shift2)))
+
+    def finish_prefix(self, x: Tensor, modulation: Tensor, table: Tensor, cache: KeyValueCache, index: int) -> Tensor:
+        """The block over the first stage where only its last token is read on: (R, L, C) -> (R, 1, C).
+
+        The other tokens leave their keys and values in the cache and need nothing more.
+        """
+        gamma1, gamma2, scale1, scale2, shift1, shift2 = modulation
+        x, attended = x[:, -1:], self.attention.last(modulated_norm(x, scale1, shift1), table, cache, index)
+        x = torch.addcmul(x, gamma1, attended)
+        return torch.addcmul(x, gamma2, self.ffn(modulated_norm(x, scale2, shift2)))
+
+
+class Transformer(nn.Module):
+    """Embeddings, blocks and head; it keeps no state between calls, the cache is the caller's."""
+
+    rotary: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.transformer.width
+        self.class_embedding = nn.Parameter(torch.empty(LABELS, width))
+        self.position = nn.Parameter(torch.empty(config.prefix_length, width))
+        self.level = nn.Parameter(torch.empty(len(config.scales), width))
+        self.word_embed = Linear(config.tokenizer.channels, width)
+        self.blocks = nn.ModuleList(Block(config.transformer) for _ in range(config.transformer.depth))
+        self.head_modulation = nn.Parameter(torch.empty(LABELS, 2, width))
+        self.head = Linear(width, config.tokenizer.codes)
+        self.register_buffer("rotary", rotary_table(config), persistent=False)
+
+    def new_cache(self, rows: int, like: Tensor) -> KeyValueCache:
+        """An empty cache for `rows` sequences in the type and on the device of `like`."""
+        sizes = self.config.transformer
+        return KeyValueCache(sizes.depth, rows, sizes.heads, sizes.head_width, self.config.stage_lengths, like)
+
+    def embed_prefix(self, prefix: Tensor, labels: Tensor) -> Tensor:
+        """Prefix tokens (T, P P, C) under each label (G) -> first-stage input (G T, P P + 1, C)."""
+        tiles, groups = len(prefix), len(labels)
+        classes = self.class_embedding[labels].to(prefix.dtype)[:, None, None]
+        tokens = torch.cat(
+            (prefix.expand(groups, *prefix.shape), classes.expand(groups, tiles, 1, prefix.shape[-1])), dim=2
+        )
+        return tokens.flatten(0, 1) + (self.position + self.level[0]).to(prefix.dtype)
+
+    def embed_scale(self, vectors: Tensor, scale: int, groups: int) -> Tensor:
+        """Latent vectors (T, p p, Z) of a later scale -> its input (G T, p p, C), the same in all groups."""
+        x: Tensor = self.word_embed(vectors)
+        x = x + self.level[scale].to(x.dtype)
+        return x.expand(groups, *x.shape).flatten(0, 1)
+
+    def stage(self, x: Tensor, labels: Tensor, scale: int, cache: KeyValueCache) -> Tensor:
+        """Run one stage's input (G T, L, C) through all blocks; of the first only its class token comes back."""
+        length = x.shape[1]
+        table = self.rotary[:, cache.length : cache.length + length]
+        copies = len(x) // len(labels)
+        *blocks, last = (
+            (block, block.modulation[labels].to(x.dtype).repeat_interleave(copies, 0).transpose(0, 1).unsqueeze(2))
+            for block in self.blocks
+        )
+        for index, (block, modulation) in enumerate(blocks):
+            x = block(x, modulation, table, cache, index)
+        block, modulation = last
+        run = block.finish_prefix if scale == 0 else block
+        x = run(x, modulation, table, cache, len(blocks))
+        cache.advance(length)
+        return x
+
+    def head_input(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Normalized and modulated tokens (G T, L, C) -> (G, T, L, C), what the head projects to logits."""
+        grouped = x.unflatten(0, (len(labels), -1))
+        scale, shift = self.head_modulation[labels].to(x.dtype)[:, :, None, None].unbind(1)
+        return modulated_norm(grouped, scale, shift)

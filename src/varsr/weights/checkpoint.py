@@ -1,0 +1,146 @@
+"""Our checkpoint: one safetensors file whose metadata holds the configuration."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from varsr.device import Precision
+from varsr.errors import OutputError, WeightsError
+from varsr.files import replacing
+from varsr.model.config import ConfigError, ModelConfig
+from varsr.model.tokenizer import Encoder
+from varsr.model.varsr import VARSR
+
+FORMAT = "varsr-1"
+Shapes = Mapping[str, tuple[int, ...]]
+M = TypeVar("M", bound=nn.Module)
+_TABLES = ("quantizer.",)  # always float32
+
+
+def is_matrix(key: str, tensor: Tensor) -> bool:
+    """Whether a tensor is held in the narrow type: the big ones, except the quantizer's."""
+    return tensor.dim() >= 2 and key.endswith(".weight") and not key.startswith(_TABLES)
+
+
+def write_checkpoint(path: Path, tensors: dict[str, Tensor], config: ModelConfig) -> None:
+    """Write a checkpoint, whole or not at all. Raises `OutputError` where it cannot be written."""
+    metadata = {"format": FORMAT, "config": config.to_json()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path} could not be written ({reason(error)}).", "Free some space or choose another place.") from error
+
+
+def reason(error: BaseException) -> str:
+    """The system's words for an error, without the path that the caller names anyway."""
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return (error.strerror or str(error)).lower()
+    text = str(error)
+    return "no space left on device" if "No space left" in text else text
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The configuration of a checkpoint. Raises `WeightsError` where `path` is none."""
+    return _read_header(path)[0]
+
+
+def read_shapes(path: Path) -> Shapes:
+    """The shape of every tensor of a checkpoint. Raises `WeightsError` where `path` is none."""
+    return _read_header(path)[1]
+
+
+def _read_header(path: Path) -> tuple[ModelConfig, Shapes]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+    except FileNotFoundError as error:
+        raise WeightsError(f"There is no model at {path}.", "Check the path.") from error
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path} is no readable safetensors file ({reason(error)}).", "Download or convert it again."
+        ) from error
+    if metadata.get("format") != FORMAT or "config" not in metadata:
+        raise WeightsError(
+            f"{path} holds tensors but no VARSR model.", "Convert the published files with: varsr models convert"
+        )
+    try:
+        return ModelConfig.from_json(metadata["config"]), shapes
+    except ConfigError as error:
+        raise WeightsError(
+            f"{path} cannot be used: {error}.", "It may be newer than this varsr; update, or convert it again."
+        ) from error
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor that a whole checkpoint of this configuration holds."""
+    with torch.device("meta"):
+        whole = nn.ModuleDict({"encoder": Encoder(config.tokenizer)})
+        parts = {**whole.state_dict(), **VARSR(config).state_dict()}
+    return {key: tuple(tensor.shape) for key, tensor in parts.items()}
+
+
+def check_keys(found: Shapes, config: ModelConfig, describe: Callable[[str], str], source: str) -> None:
+    """Raise `WeightsError`, naming the first tensor by `describe`, unless keys and shapes are as they must be."""
+    expected = expected_shapes(config)
+    for problem, keys in (("is missing", expected.keys() - found.keys()), ("is unknown", found.keys() - expected.keys())):
+        if keys:
+            raise _unfit(source, f"the tensor {describe(min(keys))} {problem}")
+    for key, shape in expected.items():
+        if found[key] != shape:
+            raise _unfit(source, f"the tensor {describe(key)} has shape {found[key]} where {shape} is needed")
+
+
+def _unfit(source: str, problem: str) -> WeightsError:
+    return WeightsError(
+        f"{source} does not hold the model it claims to: {problem}.", "Download or convert it again, whole."
+    )
+
+
+def load_model(path: Path, device: torch.device, precision: Precision) -> VARSR:
+    """All of a checkpoint that upscaling needs, on `device`. Raises `WeightsError` where it cannot be."""
+    config, shapes = _read_header(path)
+    check_keys(shapes, config, describe=str, source=str(path))
+    with torch.device("meta"):
+        model = VARSR(config)
+    return _fill(model, path, "", device, precision)
+
+
+def load_encoder(path: Path, device: torch.device, precision: Precision) -> Encoder:
+    """The tokenizer's encoder of a checkpoint, on `device`. Raises `WeightsError` where it cannot be."""
+    config, shapes = _read_header(path)
+    check_keys(shapes, config, describe=str, source=str(path))
+    with torch.device("meta"):
+        encoder = Encoder(config.tokenizer)
+    return _fill(encoder, path, "encoder.", device, precision)
+
+
+def _fill(module: M, path: Path, prefix: str, device: torch.device, precision: Precision) -> M:
+    """Give a module made on the meta device its tensors, one by one, straight from the mapped file."""
+    state = {key: _read(path, prefix + key, device, precision) for key in module.state_dict()}
+    module.requires_grad_(False)
+    module.load_state_dict(state, assign=True)
+    for name, buffer in list(module.named_buffers()):
+        owner, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, buffer.to(device))
+    return module.eval()
+
+
+def _read(path: Path, key: str, device: torch.device, precision: Precision) -> Tensor:
+    # The file is opened for each tensor so that pages read only to be converted are given back at once;
+    # a tensor that needs no conversion keeps its mapping and costs no memory of its own.
+    with safe_open(path, framework="pt") as file:
+        tensor: Tensor = file.get_tensor(key)
+    if key.startswith(_TABLES):
+        return tensor.to(device, torch.float32)
+    return tensor.to(device, precision.weights if is_matrix(key, tensor) else precision.compute)
