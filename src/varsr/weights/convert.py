@@ -119,8 +119,8 @@ def official_names(key: str) -> tuple[str, ...]:
     return (key,)
 
 
-def _is_folded_or_unused(key: str) -> bool:
-    forms = (*UNUSED, *(source for _, sources in FOLDS for source in sources))
+def matches_any(key: str, forms: tuple[str, ...]) -> bool:
+    """Whether an official name has one of the forms."""
     return any(_translate(key, form, form) for form in forms)
 
 
@@ -190,7 +190,8 @@ def convert_state(state: State, config: ModelConfig) -> Iterator[tuple[str, Tens
     Raises `WeightsError` naming any tensor that is unknown, missing or of the wrong shape.
     """
     names = {key: rename(key) for key in state}
-    if unknown := [key for key, name in names.items() if name is None and not _is_folded_or_unused(key)]:
+    without_heir = (*UNUSED, *(source for _, sources in FOLDS for source in sources))
+    if unknown := [key for key, name in names.items() if name is None and not matches_any(key, without_heir)]:
         raise _malformed(f"the tensor {unknown[0]} is unknown")
     for key, name in names.items():
         if name is not None:
