@@ -22,6 +22,11 @@ class TokenizerConfig:
 
     `multipliers` times `width` are the widths of the levels, highest resolution first; each level but
     the last halves the sides. `refinements` is the number of convolutions (phi) shared by the scales.
+
+    Four sizes serve small models and leave the published design as it is by default. `stem` folds squares
+    of pixels into channels at both ends, so that no level works at full resolution. `attention` may be
+    left out. With `residual` the latent holds what the upsampled input lacks, so that an empty latent
+    decodes to the input. With `input_path` the decoder sees the upsampled input beside the latent.
     """
 
     width: int
@@ -31,18 +36,31 @@ class TokenizerConfig:
     encoder_blocks: int = 2
     decoder_blocks: int = 3
     refinements: int = 4
+    stem: int = 1
+    attention: bool = True
+    residual: bool = False
+    input_path: bool = False
 
     @property
     def stride(self) -> int:
         """Pixels along one side of a latent cell."""
-        return int(2 ** (len(self.multipliers) - 1))
+        return self.stem * int(2 ** (len(self.multipliers) - 1))
 
 
 @dataclass(frozen=True)
 class PrefixConfig:
-    """Widths of the convolution stack; each step from one width to the next halves the sides."""
+    """Widths of the convolution stack; each step from one width to the next halves the sides.
+
+    `stem` folds squares of pixels into channels before the first.
+    """
 
     widths: tuple[int, ...]
+    stem: int = 1
+
+    @property
+    def stride(self) -> int:
+        """Pixels along one side of a prefix token."""
+        return self.stem * int(2 ** (len(self.widths) - 1))
 
 
 @dataclass(frozen=True)
@@ -101,8 +119,8 @@ class ModelConfig:
             raise ConfigError(
                 f"width {self.transformer.width} over {self.transformer.heads} heads is no multiple of four"
             )
-        if self.tile_side % 2 ** (len(self.prefix.widths) - 1):
-            raise ConfigError(f"a tile of {self.tile_side} px cannot be halved {len(self.prefix.widths) - 1} times")
+        if self.tile_side % self.prefix.stride:
+            raise ConfigError(f"a tile of {self.tile_side} px has no whole number of prefix tokens")
 
     @property
     def latent_side(self) -> int:
@@ -117,7 +135,7 @@ class ModelConfig:
     @property
     def prefix_side(self) -> int:
         """Prefix tokens along one side of a tile."""
-        return int(self.tile_side // 2 ** (len(self.prefix.widths) - 1))
+        return self.tile_side // self.prefix.stride
 
     @property
     def prefix_length(self) -> int:
@@ -162,6 +180,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, where)  # type: ignore[arg-type]
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
+    if hint is bool and isinstance(value, bool):
+        return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     if isinstance(value, list) and value and all(isinstance(v, int) and v > 0 for v in value):

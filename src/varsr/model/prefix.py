@@ -17,7 +17,8 @@ class PrefixEncoder(nn.Module):
 
     def __init__(self, config: PrefixConfig, outputs: int) -> None:
         super().__init__()
-        self.conv_in = Conv2d(3, config.widths[0])
+        self.stem = config.stem
+        self.conv_in = Conv2d(3 * config.stem**2, config.widths[0])
         self.blocks = nn.ModuleList()
         for width, wider in pairwise(config.widths):
             self.blocks.extend((Conv2d(width, width), Conv2d(width, wider, stride=2)))
@@ -25,7 +26,7 @@ class PrefixEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] -> (B, P P, outputs), row by row."""
-        x = pixels.contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(pixels, self.stem).contiguous(memory_format=torch.channels_last)
         x = F.silu(self.conv_in(x), inplace=True)
         for block in self.blocks:
             x = F.silu(block(x), inplace=True)

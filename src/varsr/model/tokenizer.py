@@ -5,6 +5,7 @@ Both work on pixels in [-1, 1]. They are separate modules because upscaling need
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise, zip_longest
 
 import torch
@@ -108,14 +109,28 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H', W')."""
-        for block, attention in zip_longest(self.blocks, self.attentions, fillvalue=nn.Identity()):
-            x = attention(block(x))
-        resampled: Tensor = self.resample(x)
+        resampled: Tensor = self.resample(self.refine(x))
         return resampled
 
+    def refine(self, x: Tensor) -> Tensor:
+        """The level without its resampling: (B, inputs, H, W) -> (B, outputs, H, W)."""
+        for block, attention in zip_longest(self.blocks, self.attentions, fillvalue=nn.Identity()):
+            x = attention(block(x))
+        return x
 
-def _middle(width: int) -> nn.Sequential:
-    return nn.Sequential(ResidualBlock(width, width), SpatialAttention(width), ResidualBlock(width, width))
+
+def _middle(width: int, attention: bool) -> nn.Sequential:
+    blocks = ResidualBlock(width, width), ResidualBlock(width, width)
+    return nn.Sequential(blocks[0], SpatialAttention(width), blocks[1]) if attention else nn.Sequential(*blocks)
+
+
+def _falling(config: TokenizerConfig, attention: bool) -> Iterator[Level]:
+    """The levels from the highest resolution to the lowest."""
+    widths = [config.width * m for m in config.multipliers]
+    lowest = len(widths) - 1
+    for i, (inputs, outputs) in enumerate(pairwise([config.width, *widths])):
+        resample = nn.Identity() if i == lowest else Downsample(outputs)
+        yield Level(inputs, outputs, config.encoder_blocks, attention and i == lowest, resample)
 
 
 class Encoder(nn.Module):
@@ -123,31 +138,48 @@ class Encoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        widths = [config.width * m for m in config.multipliers]
-        lowest = len(widths) - 1
-        self.conv_in = Conv2d(3, config.width)
-        self.levels = nn.Sequential(
-            *(
-                Level(
-                    inputs,
-                    outputs,
-                    config.encoder_blocks,
-                    attention=i == lowest,
-                    resample=nn.Identity() if i == lowest else Downsample(outputs),
-                )
-                for i, (inputs, outputs) in enumerate(pairwise([config.width, *widths]))
-            )
-        )
-        self.middle = _middle(widths[-1])
-        self.norm_out = GroupNorm(widths[-1])
-        self.conv_out = Conv2d(widths[-1], config.channels)
+        lowest = config.width * config.multipliers[-1]
+        self.stem = config.stem
+        self.conv_in = Conv2d(3 * config.stem**2, config.width)
+        self.levels = nn.Sequential(*_falling(config, config.attention))
+        self.middle = _middle(lowest, config.attention)
+        self.norm_out = GroupNorm(lowest)
+        self.conv_out = Conv2d(lowest, config.channels)
         self.project = Conv2d(config.channels, config.channels)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> (B, Z, H / stride, W / stride)."""
-        x = self.middle(self.levels(self.conv_in(pixels)))
+        """Pixels in [-1, 1], or what the input lacks of them, (B, 3, H, W) -> (B, Z, H / stride, W / stride)."""
+        x = self.middle(self.levels(self.conv_in(F.pixel_unshuffle(pixels, self.stem))))
         latent: Tensor = self.project(self.conv_out(F.silu(self.norm_out(x), inplace=True)))
         return latent
+
+
+class InputPath(nn.Module):
+    """The upsampled input as feature maps, one for each level of the decoder.
+
+    What it shows need not be coded, so that a small latent is left to what the input lacks (the idea of the
+    controllable feature wrapping of StableSR, Wang et al. 2023).
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        widths = [config.width * m for m in config.multipliers]
+        self.stem = config.stem
+        self.conv_in = Conv2d(3 * config.stem**2, config.width)
+        self.levels = nn.ModuleList(_falling(config, attention=False))
+        self.joins = nn.ModuleList(
+            Conv2d(width, entered, side=1, padding=0) for width, entered in pairwise([*widths, widths[-1]])
+        )
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> what enters each level of the decoder, highest resolution first."""
+        x = self.conv_in(F.pixel_unshuffle(pixels, self.stem).contiguous(memory_format=torch.channels_last))
+        joined = []
+        for level, join in zip(self.levels, self.joins, strict=True):
+            x = level.refine(x)
+            joined.append(join(x))
+            x = level.resample(x)
+        return joined
 
 
 class Decoder(nn.Module):
@@ -157,28 +189,37 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [config.width * m for m in config.multipliers]
         lowest = len(widths) - 1
+        self.residual = config.residual
+        self.stem = config.stem
         self.project = Conv2d(config.channels, config.channels)
         self.conv_in = Conv2d(config.channels, widths[-1])
-        self.middle = _middle(widths[-1])
+        self.input_path = InputPath(config) if config.input_path else None
+        self.middle = _middle(widths[-1], config.attention)
         self.levels = nn.ModuleList(  # highest resolution first, as in the encoder; run from the lowest
             Level(
                 inputs,
                 outputs,
                 config.decoder_blocks,
-                attention=i == lowest,
+                attention=config.attention and i == lowest,
                 resample=nn.Identity() if i == 0 else Upsample(outputs),
             )
             for i, (outputs, inputs) in enumerate(pairwise([*widths, widths[-1]]))
         )
         self.norm_out = GroupNorm(widths[0])
-        self.conv_out = Conv2d(widths[0], 3)
+        self.conv_out = Conv2d(widths[0], 3 * config.stem**2)
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """(B, Z, H, W) -> (B, 3, H stride, W stride), clamped to [-1, 1]."""
+    def forward(self, latent: Tensor, upsampled: Tensor) -> Tensor:
+        """(B, Z, H, W) with its upsampled input (B, 3, H stride, W stride) -> pixels like it, in [-1, 1]."""
         # Convolutions are a third faster on channels-last maps, on the CPU and on CUDA alike.
         latent = latent.contiguous(memory_format=torch.channels_last)
-        x = self.middle(self.conv_in(self.project(latent)))
-        for level in reversed(self.levels):
-            x = level(x)
-        pixels: Tensor = self.conv_out(F.silu(self.norm_out(x), inplace=True))
-        return pixels.clamp_(-1, 1)
+        joined = self.input_path(upsampled) if self.input_path else [None] * len(self.levels)
+        x = self.middle(_join(self.conv_in(self.project(latent)), joined[-1]))
+        x = self.levels[-1](x)
+        for level, features in zip(reversed(self.levels[:-1]), reversed(joined[:-1]), strict=True):
+            x = level(_join(x, features))
+        pixels = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x), inplace=True)), self.stem)
+        return (pixels + upsampled if self.residual else pixels).clamp_(-1, 1)
+
+
+def _join(x: Tensor, features: Tensor | None) -> Tensor:
+    return x if features is None else x + features
