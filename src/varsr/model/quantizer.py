@@ -6,6 +6,8 @@ a convolution (phi). Its arithmetic is always float32: it is small and decides w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -51,17 +53,20 @@ class Quantizer(nn.Module):
 
     def encode(self, latent: Tensor) -> tuple[list[Tensor], Tensor]:
         """A latent (B, Z, P, P) -> the nearest tokens of every scale, [(B, p p)], and what they decode to."""
+        steps = list(self.approach(latent))
+        return [tokens for tokens, _ in steps], steps[-1][1]
+
+    def approach(self, latent: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Scale by scale, the tokens (B, p p) nearest to what is left of a latent and the latent so far."""
         rest = latent.float()
         total = torch.zeros_like(rest)
-        chosen = []
         for scale in range(len(self.scales)):
             vectors = self.at_scale(rest, scale)
             distances = self.codebook.square().sum(1) - 2 * vectors @ self.codebook.T  # |v|^2 is the same for all
             tokens = distances.argmin(-1)
             added = self.contribution(tokens, scale)
             total, rest = total + added, rest - added
-            chosen.append(tokens)
-        return chosen, total
+            yield tokens, total
 
 
 def _nearest_tick(position: float, count: int) -> int:

@@ -1,0 +1,131 @@
+"""Training crops: a sharp tile, the degraded tile upsampled to its size, and the label of its quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from training.degradation import Picture, convolve, degrade, from_image, gaussian_kernel, jpeg, resized, to_image
+from varsr.imaging.resize import resize
+from varsr.model.guidance import NEGATIVE, POSITIVE
+
+MARGIN = 16  # pixels around a crop that the degradation and the upsampling see, as they would in a whole picture
+
+
+class Batch(NamedTuple):
+    """B pairs."""
+
+    sharp: Tensor
+    """(B, 3, S, S) in [-1, 1]."""
+    upsampled: Tensor
+    """(B, 3, S, S) in [-1, 1]."""
+    labels: Tensor
+    """(B)."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How crops are made. `clean` is the share that is only reduced by bicubic x4, `negative` of bad targets."""
+
+    clean: float = 0.25
+    negative: float = 0.15
+    smallest_zoom: float = 0.5
+    scales: tuple[float, ...] = (4, 4, 4, 4, 3, 2)
+
+
+class Crops(IterableDataset[Batch]):
+    """An endless stream of batches, the same for the same seed."""
+
+    def __init__(self, folder: Path, side: int, batch: int, seed: int, mix: Mix = Mix()) -> None:
+        super().__init__()
+        self.files = sorted(folder.glob("*.png"))
+        if not self.files:
+            raise FileNotFoundError(f"no photographs in {folder}: run python -m training.photographs")
+        self.side = side
+        self.batch = batch
+        self.seed = seed
+        self.mix = mix
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        rng = np.random.default_rng(self.seed)
+        photographs = [np.asarray(Image.open(file)) for file in self.files]
+        weights = np.array([np.sqrt(p.size) for p in photographs])
+        while True:
+            chosen = rng.choice(len(photographs), self.batch, p=weights / weights.sum())
+            yield _stack([self._pair(photographs[i], rng) for i in chosen])
+
+    def _pair(self, photograph: np.ndarray, rng: np.random.Generator) -> tuple[Picture, Picture, int]:
+        whole = self.side + 2 * MARGIN
+        sharp = self._detailed_crop(photograph, whole, rng)
+        low = self._reduced(sharp, rng)
+        upsampled = np.clip(resize(low, (whole, whole)), 0, 1)
+        label = NEGATIVE if rng.random() < self.mix.negative else POSITIVE
+        target = spoil(sharp, rng) if label == NEGATIVE else sharp
+        inner = slice(MARGIN, MARGIN + self.side)
+        return target[inner, inner], upsampled[inner, inner], label
+
+    def _detailed_crop(self, photograph: np.ndarray, side: int, rng: np.random.Generator) -> Picture:
+        """The more detailed of two random crops, zoomed out and turned at random."""
+        crops = [self._crop(photograph, side, rng) for _ in range(2)]
+        crop = max(crops, key=lambda c: np.abs(np.diff(c.mean(-1), axis=0)).mean())
+        turned = np.rot90(crop, rng.integers(4))
+        return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
+
+    def _crop(self, photograph: np.ndarray, side: int, rng: np.random.Generator) -> Picture:
+        zoom = rng.uniform(self.mix.smallest_zoom, 1) if rng.random() < 0.5 else 1.0
+        taken = min(round(side / zoom), *photograph.shape[:2])
+        top, left = (int(rng.integers(length - taken + 1)) for length in photograph.shape[:2])
+        crop = photograph[top : top + taken, left : left + taken]
+        return resized(crop.astype(np.float32) / 255, (side, side), Image.Resampling.LANCZOS)
+
+    def _reduced(self, sharp: Picture, rng: np.random.Generator) -> Picture:
+        low = round(len(sharp) / self.mix.scales[rng.integers(len(self.mix.scales))])
+        if rng.random() < self.mix.clean:
+            small = resized(sharp, (low, low), Image.Resampling.BICUBIC)
+        else:
+            small = degrade(sharp, (low, low), rng.random(), rng)
+        return from_image(to_image(small))
+
+
+def spoil(sharp: Picture, rng: np.random.Generator) -> Picture:
+    """A target of low quality: over-sharpened, compressed, blurred or noisy."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return from_image(to_image(sharp).filter(ImageFilter.UnsharpMask(rng.uniform(1, 3), int(rng.integers(150, 400)), 0)))
+    if kind == 1:
+        return jpeg(sharp, int(rng.integers(12, 40)))
+    if kind == 2:
+        return convolve(sharp, gaussian_kernel(rng, 2.5))
+    noise = rng.standard_normal(sharp.shape) * rng.uniform(0.03, 0.12)
+    return np.clip(sharp + noise, 0, 1).astype(np.float32)
+
+
+def _stack(pairs: list[tuple[Picture, Picture, int]]) -> Batch:
+    sharp, upsampled, labels = zip(*pairs, strict=True)
+    return Batch(to_tensor(np.stack(sharp)), to_tensor(np.stack(upsampled)), torch.tensor(labels))
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """(B, H, W, 3) in [0, 1] -> (B, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).mul(2).sub(1).contiguous()
+
+
+def stream(crops: Crops) -> Iterator[Batch]:
+    """Batches made by a process of their own."""
+    return iter(DataLoader(crops, batch_size=None, num_workers=1, prefetch_factor=8))
+
+
+def validation_batches(folder: Path, side: int, count: int, clean: float) -> list[Batch]:
+    """The same batches at every call, all x4 with good targets."""
+    mix = Mix(clean=clean, negative=0, scales=(4,))
+    batches = iter(Crops(folder, side, 16, seed=7, mix=mix))
+    return [next(batches) for _ in range(count)]

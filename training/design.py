@@ -1,0 +1,49 @@
+"""The design of varsr-mini, and new weights for it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from varsr.model.config import (
+    CorrectorConfig,
+    GuidanceConfig,
+    ModelConfig,
+    PrefixConfig,
+    TokenizerConfig,
+    TransformerConfig,
+)
+
+MINI = ModelConfig(
+    tokenizer=TokenizerConfig(
+        width=96,
+        codes=1024,
+        channels=32,
+        multipliers=(1, 2),
+        encoder_blocks=2,
+        decoder_blocks=3,
+        stem=4,
+        attention=False,
+        residual=True,
+        input_path=True,
+    ),
+    prefix=PrefixConfig(widths=(96, 192), stem=4),
+    transformer=TransformerConfig(depth=8, width=256, heads=4),
+    corrector=CorrectorConfig(width=192, blocks=3),
+    scales=(1, 2, 3, 4, 6, 8, 11, 16),
+    guidance=GuidanceConfig(single=1.0, tiled=1.0),
+)
+
+
+def initialize(module: nn.Module) -> None:
+    """Fill new parameters: Kaiming for matrices, ones for norms, zeros for biases and residual branches' ends."""
+    for name, parameter in module.named_parameters():
+        values = torch.zeros(parameter.shape)
+        if parameter.dim() >= 2:
+            nn.init.normal_(values, std=1 / math.sqrt(math.prod(parameter.shape[1:])))
+        elif name.endswith("weight"):
+            values += 1
+        with torch.no_grad():
+            parameter.copy_(values)

@@ -1,0 +1,130 @@
+"""A training run that can be stopped at any moment: its budget, its state on disk, its log."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from varsr.files import replacing
+
+
+class Progress:
+    """Seconds spent and steps made of a budget, kept in FOLDER/state.pt with whatever is to be resumed."""
+
+    def __init__(self, folder: Path, seconds: float, save_every: float = 120) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.budget = seconds
+        self.save_every = save_every
+        self.spent = 0.0
+        self.step = 0
+
+    @property
+    def state_file(self) -> Path:
+        """Where the state is kept."""
+        return self.folder / "state.pt"
+
+    def resume(self) -> dict[str, Any] | None:
+        """The state of an earlier run, if there is one."""
+        if not self.state_file.exists():
+            return None
+        state: dict[str, Any] = torch.load(self.state_file, weights_only=True)
+        self.spent, self.step = state["spent"], state["step"]
+        return state
+
+    def save(self, **state: Any) -> None:
+        """Write the state so that it is whole at every moment."""
+        with replacing(self.state_file) as temporary:
+            torch.save({"spent": self.spent, "step": self.step, **state}, temporary)
+
+    def steps(self) -> Iterator[bool]:
+        """Count steps until the budget is spent; true where it is time to validate and to save."""
+        last = self.spent
+        while self.spent < self.budget:
+            start = time.monotonic()
+            due = self.spent - last >= self.save_every
+            yield due
+            last = self.spent if due else last
+            self.step += 1
+            # A step that took very long was one during which the machine slept or the process was stopped.
+            self.spent += min(time.monotonic() - start, 60)
+
+    def rate(self, peak: float, warmup: int = 200) -> float:
+        """The learning rate: a short rise, then half a cosine to a fiftieth over the budget."""
+        done = min(self.spent / self.budget, 1)
+        return peak * min(1, (self.step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+
+    def log(self, **values: float) -> None:
+        """Append a line to FOLDER/log.jsonl and print it."""
+        line = json.dumps({"step": self.step, "minutes": round(self.spent / 60, 1), **{k: round(v, 4) for k, v in values.items()}})
+        print(line, flush=True)
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(line + "\n")
+
+
+class Trained:
+    """A module's weights as they are trained: float32 masters under narrower weights, and their running mean.
+
+    The module computes in the types that it will have when it is used. Gradients go to the masters, which
+    the optimizer moves; `mean` is what is kept in the end.
+    """
+
+    def __init__(self, module: nn.Module, weight_decay: float, decay: float = 0.998, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        self.weights = dict(module.named_parameters())
+        self.masters = {name: p.detach().float().clone() for name, p in self.weights.items()}
+        self.mean = {name: m.clone() for name, m in self.masters.items()}
+        self.decay = decay
+        groups = [
+            {"params": [m for m in self.masters.values() if m.dim() >= 2], "weight_decay": weight_decay},
+            {"params": [m for m in self.masters.values() if m.dim() < 2], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=betas)
+        self.steps = 0
+
+    def step(self, rate: float, clip: float = 1.0) -> float:
+        """Move the weights along their gradients, clipped together to norm `clip`; return the norm."""
+        for name, weight in self.weights.items():
+            self.masters[name].grad = None if weight.grad is None else weight.grad.float()
+            weight.grad = None
+        norm = nn.utils.clip_grad_norm_(self.masters.values(), clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.steps += 1
+        momentum = min(self.decay, self.steps / (self.steps + 10))
+        torch._foreach_lerp_(list(self.mean.values()), list(self.masters.values()), 1 - momentum)
+        self._show(self.masters)
+        return float(norm)
+
+    def _show(self, values: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(values[name])
+
+    def use_mean(self) -> None:
+        """Compute with the running mean until `use_masters`."""
+        self._show(self.mean)
+
+    def use_masters(self) -> None:
+        """Compute with the masters again."""
+        self._show(self.masters)
+
+    def state(self) -> dict[str, Any]:
+        """All that `load` needs."""
+        return {"masters": self.masters, "mean": self.mean, "optimizer": self.optimizer.state_dict(), "steps": self.steps}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`."""
+        for name, master in self.masters.items():
+            master.copy_(state["masters"][name])
+            self.mean[name].copy_(state["mean"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = state["steps"]
+        self.use_masters()

@@ -1,0 +1,177 @@
+"""First stage: the tokenizer, its quantizer with it.
+
+    python -m training.tokenizer PHOTOGRAPHS RUN --minutes 60
+
+Resumes where RUN was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.crops import Batch, Crops, stream, validation_batches
+from training.design import MINI, initialize
+from training.measures import psnr_y
+from training.progress import Progress, Trained
+from varsr.model.config import ModelConfig
+from varsr.model.quantizer import Quantizer
+from varsr.model.tokenizer import Decoder, Encoder
+
+RATE = 6e-4
+FREQUENCY_WEIGHT = 0.05
+COMMITMENT = 0.25
+RESTART_EVERY = 40
+RESTART_UNTIL = 0.8  # of the budget; codes must stand still for a while before the transformer learns them
+
+
+class Tokenizer(nn.Module):
+    """Encoder, quantizer and decoder together."""
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.encoder = Encoder(config.tokenizer).to(dtype)
+        self.quantizer = Quantizer(config)  # float32, as always
+        self.decoder = Decoder(config.tokenizer).to(dtype)
+        self.dtype = dtype
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The continuous latent (B, Z, P, P) of the sharp tiles, float32."""
+        difference = batch.sharp - batch.upsampled
+        latent: Tensor = self.encoder(difference.to(self.dtype).contiguous(memory_format=torch.channels_last))
+        return latent.float()
+
+    def decode(self, latent: Tensor, batch: Batch) -> Tensor:
+        """Pixels (B, 3, S, S), float32."""
+        pixels: Tensor = self.decoder(latent.to(self.dtype), batch.upsampled.to(self.dtype))
+        return pixels.float()
+
+
+def new_tokenizer(config: ModelConfig, dtype: torch.dtype) -> Tokenizer:
+    """A tokenizer with new weights, which decodes to its input."""
+    tokenizer = Tokenizer(config, dtype)
+    initialize(tokenizer)
+    with torch.no_grad():
+        tokenizer.decoder.conv_out.weight.mul_(0.1)
+        tokenizer.quantizer.codebook.mul_(0.5)
+    return tokenizer
+
+
+def shorten(totals: list[Tensor]) -> Tensor:
+    """For each tile the latent after its last scale, or (three in ten) after an earlier one or none.
+
+    A decoder that has seen unfinished latents makes the best of a poorly predicted one.
+    """
+    count, tiles = len(totals), len(totals[0])
+    stops = torch.where(torch.rand(tiles) < 0.3, torch.randint(0, count + 1, (tiles,)), count)
+    stacked = torch.stack([torch.zeros_like(totals[0]), *totals])
+    return stacked[stops.to(stacked.device), torch.arange(tiles, device=stacked.device)]
+
+
+def pixel_loss(result: Tensor, truth: Tensor) -> Tensor:
+    """L1 of the pixels and, for sharpness, of their spectrum."""
+    spectrum = torch.fft.rfft2(result - truth, norm="ortho").abs().mean()
+    return F.l1_loss(result, truth) + FREQUENCY_WEIGHT * spectrum
+
+
+def loss_of(tokenizer: Tokenizer, batch: Batch) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The loss, the tokens of every scale and the latent."""
+    latent = tokenizer.encode(batch)
+    steps = list(tokenizer.quantizer.approach(latent.detach()))
+    totals = [total for _, total in steps]
+    quantization = sum(
+        F.mse_loss(total, latent.detach()) + COMMITMENT * F.mse_loss(latent, total.detach()) for total in totals
+    ) / len(totals)
+    chosen = shorten(totals)
+    passed = latent + (chosen - latent).detach()  # straight through
+    result = tokenizer.decode(passed, batch)
+    return pixel_loss(result, batch.sharp) + quantization, [tokens for tokens, _ in steps], latent.detach()
+
+
+class Restarts:
+    """Codes that nothing chooses are set where the latents are."""
+
+    def __init__(self, trained: Trained, codes: int) -> None:
+        self.trained = trained
+        self.used = torch.zeros(codes)
+
+    def count(self, tokens: list[Tensor]) -> None:
+        """Take note of a batch's choices."""
+        self.used += torch.cat([t.flatten() for t in tokens]).bincount(minlength=len(self.used)).cpu()
+
+    @torch.no_grad()
+    def apply(self, quantizer: Quantizer, latent: Tensor) -> int:
+        """Move the unused codes to what is left of `latent` at random scales; return their number."""
+        rests = [latent, *(latent - total for _, total in quantizer.approach(latent))]
+        pools = [quantizer.at_scale(rest, k).flatten(0, 1) for k, rest in enumerate(rests[:-1])]
+        dead = (self.used < 2).nonzero().flatten()
+        self.used.zero_()
+        for code, scale in zip(dead.tolist(), torch.randint(0, len(pools), (len(dead),)).tolist(), strict=True):
+            pool = pools[scale]
+            vector = pool[int(torch.randint(0, len(pool), (1,)))]
+            for values in (self.trained.masters, self.trained.mean, self.trained.weights):
+                values["quantizer.codebook"].data[code] = vector
+        return len(dead)
+
+
+@torch.no_grad()
+def validate(tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, float]:
+    """PSNR-Y of the upsampled input, of what all tokens, no tokens and the unquantized latent decode to."""
+    found: dict[str, float] = {}
+    for name, batches in sets.items():
+        rows = []
+        for batch in batches:
+            latent = tokenizer.encode(batch)
+            total = tokenizer.quantizer.encode(latent)[1]
+            results = batch.upsampled, *(tokenizer.decode(x, batch) for x in (total, torch.zeros_like(total), latent))
+            rows.append(torch.stack([psnr_y(result, batch.sharp).mean() for result in results]))
+        values = torch.stack(rows).mean(0).tolist()
+        found |= {f"{name}_{k}": v for k, v in zip(("bicubic", "tokens", "empty", "latent"), values, strict=True)}
+    return found
+
+
+def main() -> None:
+    """Train for the given minutes, those of earlier runs counted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--batch", type=int, default=16)
+    options = parser.parse_args()
+
+    torch.manual_seed(0)
+    tokenizer = new_tokenizer(MINI, torch.bfloat16)
+    trained = Trained(tokenizer, weight_decay=1e-4)
+    restarts = Restarts(trained, MINI.tokenizer.codes)
+    progress = Progress(options.run, options.minutes * 60)
+    if state := progress.resume():
+        trained.load(state["trained"])
+    batches = stream(Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=progress.step))
+    held_out = options.photographs / "validation"
+    sets = {"clean": validation_batches(held_out, MINI.tile_side, 4, 1), "hard": validation_batches(held_out, MINI.tile_side, 4, 0)}
+
+    running = 0.0
+    for due in progress.steps():
+        loss, tokens, latent = loss_of(tokenizer, next(batches))
+        loss.backward()  # type: ignore[no-untyped-call]
+        trained.step(progress.rate(RATE))
+        running += 0.02 * (float(loss.detach()) - running)
+        restarts.count(tokens)
+        if progress.step % RESTART_EVERY == 0 and progress.spent < RESTART_UNTIL * progress.budget:
+            dead = restarts.apply(tokenizer.quantizer, latent)
+        if due:
+            trained.use_mean()
+            progress.log(loss=running, dead=dead, latent=float(latent.std()), **validate(tokenizer, sets))
+            trained.use_masters()
+            progress.save(trained=trained.state())
+    trained.use_mean()
+    progress.log(loss=running, **validate(tokenizer, sets))
+    progress.save(trained=trained.state())
+
+
+if __name__ == "__main__":
+    main()
