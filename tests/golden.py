@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from varsr.model.sampling import TileNoise
 from varsr.weights.convert import LOCATIONS, UNUSED, Part, matches_any
 
 DATA = Path(__file__).parent / "data"
@@ -63,15 +64,17 @@ def write_pickles(model: str, folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-class GoldenNoise:
+class GoldenNoise(TileNoise):
     """The noise that the official corrector was given: draw n for B tiles of L tokens."""
 
     def __init__(self, tiles: int) -> None:
+        super().__init__(0, range(tiles))
         self._tiles = tiles
         self._draw = 0
 
-    def normal(self, length: int, channels: int) -> Tensor:
+    def normal(self, *shape: int) -> Tensor:
         """The next draw, (T, L, Z)."""
+        length, channels = shape
         generator = np.random.Generator(np.random.PCG64(1000 + self._draw))
         self._draw += 1
         drawn = generator.standard_normal((self._tiles * length, channels), dtype=np.float32)

@@ -55,7 +55,6 @@ class Crops(IterableDataset[Batch]):
         self.mix = mix
 
     def __iter__(self) -> Iterator[Batch]:
-        torch.set_num_threads(1)
         rng = np.random.default_rng(self.seed)
         photographs = [np.asarray(Image.open(file)) for file in self.files]
         weights = np.array([np.sqrt(p.size) for p in photographs])
@@ -77,7 +76,7 @@ class Crops(IterableDataset[Batch]):
         """The more detailed of two random crops, zoomed out and turned at random."""
         crops = [self._crop(photograph, side, rng) for _ in range(2)]
         crop = max(crops, key=lambda c: np.abs(np.diff(c.mean(-1), axis=0)).mean())
-        turned = np.rot90(crop, rng.integers(4))
+        turned = np.rot90(crop, int(rng.integers(4)))
         return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
 
     def _crop(self, photograph: np.ndarray, side: int, rng: np.random.Generator) -> Picture:
@@ -85,7 +84,7 @@ class Crops(IterableDataset[Batch]):
         taken = min(round(side / zoom), *photograph.shape[:2])
         top, left = (int(rng.integers(length - taken + 1)) for length in photograph.shape[:2])
         crop = photograph[top : top + taken, left : left + taken]
-        return resized(crop.astype(np.float32) / 255, (side, side), Image.Resampling.LANCZOS)
+        return resized(crop.astype(np.float32) / np.float32(255), (side, side), Image.Resampling.LANCZOS)
 
     def _reduced(self, sharp: Picture, rng: np.random.Generator) -> Picture:
         low = round(len(sharp) / self.mix.scales[rng.integers(len(self.mix.scales))])
@@ -100,7 +99,9 @@ def spoil(sharp: Picture, rng: np.random.Generator) -> Picture:
     """A target of low quality: over-sharpened, compressed, blurred or noisy."""
     kind = rng.integers(4)
     if kind == 0:
-        return from_image(to_image(sharp).filter(ImageFilter.UnsharpMask(rng.uniform(1, 3), int(rng.integers(150, 400)), 0)))
+        return from_image(
+            to_image(sharp).filter(ImageFilter.UnsharpMask(rng.uniform(1, 3), int(rng.integers(150, 400)), 0))
+        )
     if kind == 1:
         return jpeg(sharp, int(rng.integers(12, 40)))
     if kind == 2:
@@ -121,7 +122,7 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
 
 def stream(crops: Crops) -> Iterator[Batch]:
     """Batches made by a process of their own."""
-    return iter(DataLoader(crops, batch_size=None, num_workers=1, prefetch_factor=8))
+    return iter(DataLoader(crops, batch_size=None, num_workers=1, prefetch_factor=8))  # workers use one thread
 
 
 def validation_batches(folder: Path, side: int, count: int, clean: float) -> list[Batch]:

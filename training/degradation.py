@@ -74,7 +74,9 @@ def convolve(x: Picture, kernel: NDArray[np.float32]) -> Picture:
     """Each channel with one odd square kernel, borders reflected, by way of the spectrum."""
     margin = len(kernel) // 2
     height, width = x.shape[:2]
-    padded = np.pad(x, ((margin, margin), (margin, margin), (0, 0)), mode="reflect" if min(x.shape[:2]) > margin else "edge")
+    padded = np.pad(
+        x, ((margin, margin), (margin, margin), (0, 0)), mode="reflect" if min(x.shape[:2]) > margin else "edge"
+    )
     size = padded.shape[:2]
     spectrum = np.fft.rfft2(padded, axes=(0, 1)) * np.fft.rfft2(kernel, size)[..., None]
     whole = np.fft.irfft2(spectrum, size, axes=(0, 1))
@@ -108,4 +110,4 @@ def to_image(x: Picture) -> Image.Image:
 
 def from_image(image: Image.Image) -> Picture:
     """Eight bits to [0, 1]."""
-    return np.asarray(image, dtype=np.float32) / 255
+    return np.asarray(image, dtype=np.float32) / np.float32(255)

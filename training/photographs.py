@@ -170,7 +170,7 @@ def is_photographic(image: Image.Image) -> bool:
 
 def split_of(name: str) -> Split:
     """A tenth of the photographs validate, a tenth test, by their names alone."""
-    return ("validation", "test", *("train",) * 8)[zlib.crc32(name.encode()) % 10]  # type: ignore[return-value]
+    return ("validation", "test", *("train",) * 8)[zlib.crc32(name.encode()) % 10]
 
 
 def licence_of(copyright_file: str, path: str) -> str:
@@ -185,7 +185,7 @@ def licence_of(copyright_file: str, path: str) -> str:
 
 
 def _names(pattern: str, path: str) -> bool:
-    return fnmatch(path, pattern) or fnmatch(Path(path).name, Path(pattern).name)
+    return fnmatch(path, f"*{pattern}") or Path(path).name == Path(pattern).name
 
 
 if __name__ == "__main__":

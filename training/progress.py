@@ -63,7 +63,9 @@ class Progress:
 
     def log(self, **values: float) -> None:
         """Append a line to FOLDER/log.jsonl and print it."""
-        line = json.dumps({"step": self.step, "minutes": round(self.spent / 60, 1), **{k: round(v, 4) for k, v in values.items()}})
+        line = json.dumps(
+            {"step": self.step, "minutes": round(self.spent / 60, 1), **{k: round(v, 4) for k, v in values.items()}}
+        )
         print(line, flush=True)
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(line + "\n")
@@ -76,7 +78,9 @@ class Trained:
     the optimizer moves; `mean` is what is kept in the end.
     """
 
-    def __init__(self, module: nn.Module, weight_decay: float, decay: float = 0.998, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+    def __init__(
+        self, module: nn.Module, weight_decay: float, decay: float = 0.998, betas: tuple[float, float] = (0.9, 0.99)
+    ) -> None:
         self.weights = dict(module.named_parameters())
         self.masters = {name: p.detach().float().clone() for name, p in self.weights.items()}
         self.mean = {name: m.clone() for name, m in self.masters.items()}
@@ -118,7 +122,12 @@ class Trained:
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs."""
-        return {"masters": self.masters, "mean": self.mean, "optimizer": self.optimizer.state_dict(), "steps": self.steps}
+        return {
+            "masters": self.masters,
+            "mean": self.mean,
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""

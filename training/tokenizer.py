@@ -24,7 +24,9 @@ from varsr.model.tokenizer import Decoder, Encoder
 
 RATE = 6e-4
 FREQUENCY_WEIGHT = 0.05
-COMMITMENT = 0.25
+COMMITMENT = 0.05
+SPREAD = 0.1
+WARMUP = 700  # steps without quantization: a decoder that does not yet heed the latent lets it shrink to nothing
 RESTART_EVERY = 40
 RESTART_UNTIL = 0.8  # of the budget; codes must stand still for a while before the transformer learns them
 
@@ -78,18 +80,29 @@ def pixel_loss(result: Tensor, truth: Tensor) -> Tensor:
     return F.l1_loss(result, truth) + FREQUENCY_WEIGHT * spectrum
 
 
-def loss_of(tokenizer: Tokenizer, batch: Batch) -> tuple[Tensor, list[Tensor], Tensor]:
-    """The loss, the tokens of every scale and the latent."""
+def warmup_loss(tokenizer: Tokenizer, batch: Batch) -> Tensor:
+    """The loss of the unquantized latent."""
+    latent = tokenizer.encode(batch)
+    return pixel_loss(tokenizer.decode(latent, batch), batch.sharp) + SPREAD * spread(latent)
+
+
+def spread(latent: Tensor) -> Tensor:
+    """How far a latent is from zero mean and unit variance: the scale that codes and corrector count on."""
+    return (latent.std() - 1).square() + latent.mean().square()
+
+
+def loss_of(tokenizer: Tokenizer, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    """The loss and the tokens of every scale."""
     latent = tokenizer.encode(batch)
     steps = list(tokenizer.quantizer.approach(latent.detach()))
     totals = [total for _, total in steps]
-    quantization = sum(
-        F.mse_loss(total, latent.detach()) + COMMITMENT * F.mse_loss(latent, total.detach()) for total in totals
-    ) / len(totals)
+    # Codes learn from every scale. The latent is drawn to the last sum alone: drawn to the coarse ones it shrinks.
+    codes = torch.stack([F.mse_loss(total, latent.detach()) for total in totals]).mean()
+    held = COMMITMENT * F.mse_loss(latent, totals[-1].detach()) + SPREAD * spread(latent)
     chosen = shorten(totals)
     passed = latent + (chosen - latent).detach()  # straight through
     result = tokenizer.decode(passed, batch)
-    return pixel_loss(result, batch.sharp) + quantization, [tokens for tokens, _ in steps], latent.detach()
+    return pixel_loss(result, batch.sharp) + codes + held, [tokens for tokens, _ in steps]
 
 
 class Restarts:
@@ -104,8 +117,9 @@ class Restarts:
         self.used += torch.cat([t.flatten() for t in tokens]).bincount(minlength=len(self.used)).cpu()
 
     @torch.no_grad()
-    def apply(self, quantizer: Quantizer, latent: Tensor) -> int:
-        """Move the unused codes to what is left of `latent` at random scales; return their number."""
+    def apply(self, tokenizer: Tokenizer, batch: Batch) -> int:
+        """Move the unused codes to what is left of a batch's latents at random scales; return their number."""
+        quantizer, latent = tokenizer.quantizer, tokenizer.encode(batch)
         rests = [latent, *(latent - total for _, total in quantizer.approach(latent))]
         pools = [quantizer.at_scale(rest, k).flatten(0, 1) for k, rest in enumerate(rests[:-1])]
         dead = (self.used < 2).nonzero().flatten()
@@ -121,7 +135,7 @@ class Restarts:
 @torch.no_grad()
 def validate(tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, float]:
     """PSNR-Y of the upsampled input, of what all tokens, no tokens and the unquantized latent decode to."""
-    found: dict[str, float] = {}
+    found = {"latent_std": float(tokenizer.encode(sets["clean"][0]).std())}
     for name, batches in sets.items():
         rows = []
         for batch in batches:
@@ -152,20 +166,27 @@ def main() -> None:
         trained.load(state["trained"])
     batches = stream(Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=progress.step))
     held_out = options.photographs / "validation"
-    sets = {"clean": validation_batches(held_out, MINI.tile_side, 4, 1), "hard": validation_batches(held_out, MINI.tile_side, 4, 0)}
+    sets = {
+        "clean": validation_batches(held_out, MINI.tile_side, 4, 1),
+        "hard": validation_batches(held_out, MINI.tile_side, 4, 0),
+    }
 
     running = 0.0
     for due in progress.steps():
-        loss, tokens, latent = loss_of(tokenizer, next(batches))
-        loss.backward()  # type: ignore[no-untyped-call]
+        batch = next(batches)
+        if progress.step < WARMUP:
+            loss = warmup_loss(tokenizer, batch)
+        else:
+            loss, tokens = loss_of(tokenizer, batch)
+            restarts.count(tokens)
+        loss.backward()
         trained.step(progress.rate(RATE))
         running += 0.02 * (float(loss.detach()) - running)
-        restarts.count(tokens)
         if progress.step % RESTART_EVERY == 0 and progress.spent < RESTART_UNTIL * progress.budget:
-            dead = restarts.apply(tokenizer.quantizer, latent)
+            dead = restarts.apply(tokenizer, batch)
         if due:
             trained.use_mean()
-            progress.log(loss=running, dead=dead, latent=float(latent.std()), **validate(tokenizer, sets))
+            progress.log(loss=running, dead=dead, **validate(tokenizer, sets))
             trained.use_masters()
             progress.save(trained=trained.state())
     trained.use_mean()

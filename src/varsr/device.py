@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from varsr.errors import DeviceError, RequestError
+from varsr.choices import DtypeName
+from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
 
-DtypeName = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16", "sve_bf16")
 
@@ -60,8 +61,27 @@ def pick_precision(name: DtypeName, device: torch.device) -> Precision:
 
 def cpu_has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 natively, as far as PyTorch can tell."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
+
+
+@contextmanager
+def memory_errors(device: torch.device) -> Iterator[None]:
+    """Turn the many ways of running out of memory into `TooLittleMemoryError`."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_about_memory(error):
+            raise
+        raise TooLittleMemoryError(
+            f"There is too little memory on {device.type} for this model and picture.",
+            "Try --batch-size 1, --dtype bf16, a smaller model, or a smaller picture or scale.",
+        ) from error
+
+
+def _is_about_memory(error: RuntimeError) -> bool:
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "allocate memory" in words
 
 
 def _best_device() -> str:

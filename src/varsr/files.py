@@ -1,7 +1,8 @@
-"""Writing a file so that it appears whole or not at all."""
+"""Writing a file so that it appears whole or not at all, and saying why it could not be."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,14 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     with suppress(OSError):  # not every system lets a directory be opened
         _sync(path.parent)
+
+
+def reason(error: BaseException) -> str:
+    """The system's words for an error, without the path that the caller names anyway."""
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return (error.strerror or str(error)).lower()
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "no space left on device" if "No space left" in text else text.rstrip(".")
 
 
 def _ordinary_mode() -> int:

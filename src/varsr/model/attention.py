@@ -74,7 +74,7 @@ class Attention(nn.Module):
         self.proj = Linear(config.width, config.width)
 
     def forward(self, x: Tensor, table: Tensor, cache: KeyValueCache, block: int) -> Tensor:
-        """x (R, L, C) with its rotary table (2, L, D / 2) -> (R, L, C)."""
+        """X (R, L, C) with its rotary table (2, L, D / 2) -> (R, L, C)."""
         q, k, v = self.project(x, table)
         keys, values = cache.extend(block, k, v)
         out: Tensor = self.proj(attend(q, keys, values).transpose(1, 2).flatten(2))

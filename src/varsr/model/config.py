@@ -99,6 +99,10 @@ class GuidanceConfig:
     single: float = 6.0
     tiled: float = 7.0
 
+    def strength(self, tiles: int) -> float:
+        """The default for a picture of so many tiles."""
+        return self.single if tiles == 1 else self.tiled
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -131,6 +135,11 @@ class ModelConfig:
     def tile_side(self) -> int:
         """Pixels along one side of a tile."""
         return self.latent_side * self.tokenizer.stride
+
+    @property
+    def default_overlap(self) -> int:
+        """Latent cells that neighbouring tiles share: a quarter of a tile."""
+        return self.latent_side // 4
 
     @property
     def prefix_side(self) -> int:

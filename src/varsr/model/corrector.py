@@ -72,7 +72,7 @@ class CorrectorBlock(nn.Module):
         self.modulation = Linear(width, 3 * width)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """x (G, N, w), SiLU of the condition y (G, N, w) -> (G, N, w)."""
+        """X (G, N, w), SiLU of the condition y (G, N, w) -> (G, N, w)."""
         shift, scale, gate = self.modulation(y).chunk(3, dim=-1)
         return torch.addcmul(x, gate, self.mlp(torch.addcmul(shift, self.norm(x), 1 + scale)))
 

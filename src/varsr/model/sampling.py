@@ -22,6 +22,9 @@ class Sampling:
     temperature: float = 1.0
 
 
+ARGMAX = Sampling()
+
+
 class TileNoise:
     """Random numbers of the tiles of a batch, from one CPU generator a tile.
 

@@ -5,8 +5,9 @@ Both work on pixels in [-1, 1]. They are separate modules because upscaling need
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise, zip_longest
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -175,7 +176,7 @@ class InputPath(nn.Module):
         """(B, 3, H, W) in [-1, 1] -> what enters each level of the decoder, highest resolution first."""
         x = self.conv_in(F.pixel_unshuffle(pixels, self.stem).contiguous(memory_format=torch.channels_last))
         joined = []
-        for level, join in zip(self.levels, self.joins, strict=True):
+        for level, join in zip(cast("Iterable[Level]", self.levels), self.joins, strict=True):
             x = level.refine(x)
             joined.append(join(x))
             x = level.resample(x)

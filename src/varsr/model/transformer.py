@@ -7,6 +7,9 @@ holds its values, (labels, 6, C), in place of the network that makes them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,7 +46,7 @@ class Block(nn.Module):
         self.ffn = FeedForward(config.width)
 
     def forward(self, x: Tensor, modulation: Tensor, table: Tensor, cache: KeyValueCache, index: int) -> Tensor:
-        """x (R, L, C), its modulation (6, R, 1, C) -> (R, L, C)."""
+        """X (R, L, C), its modulation (6, R, 1, C) -> (R, L, C)."""
         gamma1, gamma2, scale1, scale2, shift1, shift2 = modulation
         x = torch.addcmul(x, gamma1, self.attention(modulated_norm(x, scale1, shift1), table, cache, index))
         return torch.addcmul(x, gamma2, self.ffn(modulated_norm(x, scale2, shift2)))
@@ -104,7 +107,7 @@ class Transformer(nn.Module):
         copies = len(x) // len(labels)
         *blocks, last = (
             (block, block.modulation[labels].to(x.dtype).repeat_interleave(copies, 0).transpose(0, 1).unsqueeze(2))
-            for block in self.blocks
+            for block in cast("Iterable[Block]", self.blocks)
         )
         for index, (block, modulation) in enumerate(blocks):
             x = block(x, modulation, table, cache, index)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from varsr.device import Precision
 from varsr.errors import OutputError, WeightsError
-from varsr.files import replacing
+from varsr.files import reason, replacing
 from varsr.model.config import ConfigError, ModelConfig
 from varsr.model.tokenizer import Encoder
 from varsr.model.varsr import VARSR
@@ -38,15 +37,9 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], config: ModelConfig
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path} could not be written ({reason(error)}).", "Free some space or choose another place.") from error
-
-
-def reason(error: BaseException) -> str:
-    """The system's words for an error, without the path that the caller names anyway."""
-    if isinstance(error, OSError) and error.errno in errno.errorcode:
-        return (error.strerror or str(error)).lower()
-    text = str(error)
-    return "no space left on device" if "No space left" in text else text
+        raise OutputError(
+            f"{path} could not be written ({reason(error)}).", "Free some space or choose another place."
+        ) from error
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -63,7 +56,7 @@ def _read_header(path: Path) -> tuple[ModelConfig, Shapes]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118, a file is no mapping
     except FileNotFoundError as error:
         raise WeightsError(f"There is no model at {path}.", "Check the path.") from error
     except (OSError, SafetensorError) as error:
@@ -93,7 +86,10 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 def check_keys(found: Shapes, config: ModelConfig, describe: Callable[[str], str], source: str) -> None:
     """Raise `WeightsError`, naming the first tensor by `describe`, unless keys and shapes are as they must be."""
     expected = expected_shapes(config)
-    for problem, keys in (("is missing", expected.keys() - found.keys()), ("is unknown", found.keys() - expected.keys())):
+    for problem, keys in (
+        ("is missing", expected.keys() - found.keys()),
+        ("is unknown", found.keys() - expected.keys()),
+    ):
         if keys:
             raise _unfit(source, f"the tensor {describe(min(keys))} {problem}")
     for key, shape in expected.items():

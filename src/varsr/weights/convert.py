@@ -136,14 +136,14 @@ def infer_config(state: State, scales: tuple[int, ...] | None = None) -> ModelCo
             raise _malformed(f"the tensor {key} is missing")
         return state[key].shape
 
-    def count(form: str) -> int:
-        numbers = {int(name) for key in state if (name := _translate(key, form, "{n}"))}
+    def count(prefix: str) -> int:
+        numbers = {int(match[1]) for key in state if (match := re.match(rf"{re.escape(prefix)}\.(\d+)\.", key))}
         return max(numbers, default=-1) + 1
 
     width = shape("encoder.conv_in.weight")[0]
-    levels = count("encoder.down.{n}.block.0.conv1.weight")
+    levels = count("encoder.down")
     multipliers = [shape(f"encoder.down.{n}.block.0.conv1.weight")[0] // width for n in range(levels)]
-    steps = count("con_embedding.blocks.{n}.weight") // 2
+    steps = count("con_embedding.blocks") // 2
     prefix_widths = [shape(f"con_embedding.blocks.{2 * n + 1}.weight")[0] for n in range(steps)]
     if scales is None:
         scales = _official_scales(shape("lvl_embed.weight")[0], shape("pos_start")[1])
@@ -154,19 +154,19 @@ def infer_config(state: State, scales: tuple[int, ...] | None = None) -> ModelCo
                 codes=shape("quantize.embedding.weight")[0],
                 channels=shape("quantize.embedding.weight")[1],
                 multipliers=tuple(multipliers),
-                encoder_blocks=count("encoder.down.0.block.{n}.conv1.weight"),
-                decoder_blocks=count("decoder.up.0.block.{n}.conv1.weight"),
-                refinements=count("quantize.quant_resi.qresi_ls.{n}.weight"),
+                encoder_blocks=count("encoder.down.0.block"),
+                decoder_blocks=count("decoder.up.0.block"),
+                refinements=count("quantize.quant_resi.qresi_ls"),
             ),
             prefix=PrefixConfig((shape("con_embedding.conv_in.weight")[0], *prefix_widths)),
             transformer=TransformerConfig(
-                depth=count("blocks.{n}.attn.mat_qkv.weight"),
+                depth=count("blocks"),
                 width=shape("word_embed.weight")[0],
                 heads=shape("blocks.0.attn.scale_mul_1H11")[1],
             ),
             corrector=CorrectorConfig(
                 width=shape("diffloss.net.input_proj.weight")[0],
-                blocks=count("diffloss.net.res_blocks.{n}.mlp.0.weight"),
+                blocks=count("diffloss.net.res_blocks"),
                 frequencies=shape("diffloss.net.time_embed.mlp.0.weight")[1],
             ),
             scales=scales,

@@ -1,0 +1,5 @@
+"""python -m varsr."""
+
+from varsr.cli.app import main
+
+main()

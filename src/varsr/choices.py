@@ -1,0 +1,9 @@
+"""What is chosen by name. Free of heavy imports, so that the command line can list the choices at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+DtypeName = Literal["auto", "fp32", "bf16", "fp16"]
+StoredDtype = Literal["bf16", "fp32"]
+ColorFix = Literal["adain", "wavelet", "none"]

@@ -1,0 +1,62 @@
+"""The command line's root: commands, the version, and one place where errors become exits."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from varsr import __version__
+from varsr.cli.console import messages
+from varsr.cli.models import models
+from varsr.cli.options import Debug
+from varsr.cli.upscale import upscale
+
+EXIT_CODES = """Exit codes: 0 done, 1 unforeseen error, 2 wrong request, 3 model not to be had, 4 input not readable,
+5 output not writable, 6 no such device, 7 too little memory, 130 interrupted, 143 terminated."""
+
+app = typer.Typer(
+    name="varsr",
+    help="Make photographs larger and sharper: super-resolution by visual autoregressive modelling.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(upscale)
+app.add_typer(models, name="models")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"varsr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Make photographs larger and sharper: super-resolution by visual autoregressive modelling."""
+
+
+def main() -> None:
+    """Run the command line; every error ends as one line on standard error and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except Exception as error:
+        sys.exit(messages.fail(error))
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The grid of overlapping tiles over a map, and blending what was computed for each of them.
+
+Geometry is in whole cells of the map, whatever a cell is: latent cells while tiles are restored and
+decoded, pixels once they are pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Map = NDArray[np.float32]
+"""(H, W, C)."""
+VARIANCE = 0.01  # of the Gaussian weights, in squared tile sides (SPEC 6)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A square of a map; `index` is its place in reading order."""
+
+    index: int
+    top: int
+    left: int
+    side: int
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Rows and columns of the map."""
+        return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
+
+    def times(self, factor: int) -> Tile:
+        """The same tile over a map that is finer by a whole `factor`."""
+        return Tile(self.index, self.top * factor, self.left * factor, self.side * factor)
+
+
+def plan_tiles(height: int, width: int, side: int, overlap: int) -> list[Tile]:
+    """Tiles of `side` that cover a map and share at least `overlap` cells with each neighbour.
+
+    The map must be at least one tile high and wide, and 0 <= overlap < side. The fewest tiles that do it are
+    spread evenly. Raises `ValueError` otherwise.
+    """
+    if min(height, width) < side or not 0 <= overlap < side:
+        raise ValueError(f"no tiles of {side} with overlap {overlap} fit a map of {height} x {width}")
+    places = [(top, left) for top in _starts(height, side, overlap) for left in _starts(width, side, overlap)]
+    return [Tile(index, top, left, side) for index, (top, left) in enumerate(places)]
+
+
+def _starts(length: int, side: int, overlap: int) -> list[int]:
+    steps = math.ceil((length - side) / (side - overlap))
+    return [(length - side) * i // steps for i in range(steps + 1)] if steps else [0]
+
+
+def padded_length(length: int, stride: int, least: int) -> int:
+    """The shortest multiple of `stride` that holds `length` and is at least `least`, itself such a multiple."""
+    return max(math.ceil(length / stride) * stride, least)
+
+
+def pad(picture: Map, height: int, width: int) -> Map:
+    """Continue a picture by its reflection at the bottom and on the right to the given size."""
+    missing = (0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)
+    return np.pad(picture, missing, mode="reflect")
+
+
+class Blend:
+    """A map being put together from tiles, each weighted most at its centre."""
+
+    def __init__(self, height: int, width: int, channels: int) -> None:
+        self._sum = np.zeros((height, width, channels), np.float32)
+        self._weight = np.zeros((height, width, 1), np.float32)
+
+    def add(self, tile: Tile, values: Map) -> None:
+        """Add a tile's values (side, side, C)."""
+        weights = gaussian_weights(tile.side)
+        self._sum[tile.area] += values * weights
+        self._weight[tile.area] += weights
+
+    def result(self) -> Map:
+        """The weighted mean (H, W, C). Every cell must have been covered."""
+        return self._sum / self._weight
+
+
+def gaussian_weights(side: int) -> Map:
+    """(side, side, 1), symmetric about the centre, the largest there."""
+    place = (np.arange(side) - (side - 1) / 2) / side
+    line = np.exp(-(place**2) / (2 * VARIANCE))
+    weights: Map = np.outer(line, line)[..., None].astype(np.float32)
+    return weights

@@ -1,0 +1,85 @@
+"""The models that can be asked for by name, as weights.toml lists them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from varsr.errors import WeightsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FORMATS = ("pickles", "safetensors")
+_PLACES = Path(__file__).parents[1] / "weights.toml", Path(__file__).parents[3] / "weights.toml"  # wheel, source tree
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a Hub repository, with what is known of its content."""
+
+    name: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in the registry. `files` are called vqvae and varsr for pickles, model for safetensors."""
+
+    name: str
+    description: str
+    repository: str
+    revision: str
+    licence: str
+    format: str
+    files: Mapping[str, RemoteFile]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All models by name, and the default's name."""
+
+    default: str
+    models: Mapping[str, Model]
+
+    def __getitem__(self, name: str) -> Model:
+        if name not in self.models:
+            raise WeightsError(
+                f"There is no model called {name!r}.", f"Known: {', '.join(self.models)}. See: varsr models"
+            )
+        return self.models[name]
+
+
+def load_registry() -> Registry:
+    """Read weights.toml, or the file that VARSR_WEIGHTS names in its place. Raises `WeightsError` if it is faulty."""
+    own = os.environ.get("VARSR_WEIGHTS")
+    path = Path(own) if own else next(place for place in _PLACES if place.exists())
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        models = {name: _model(name, entry) for name, entry in data["models"].items()}
+        return Registry(data["default"], models)
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is no list of models ({error!r}).", "Correct it, or unset VARSR_WEIGHTS."
+        ) from error
+
+
+def default_model() -> str:
+    """The model to use where none is asked for: VARSR_MODEL, else the registry's default."""
+    return os.environ.get("VARSR_MODEL") or load_registry().default
+
+
+def _model(name: str, entry: Mapping[str, Any]) -> Model:
+    files = {part: RemoteFile(**file) for part, file in entry["files"].items()}
+    model = Model(name=name, **{**entry, "files": files})
+    wanted = {"vqvae", "varsr"} if model.format == "pickles" else {"model"}
+    if model.format not in FORMATS or set(files) != wanted:
+        raise ValueError(f"{name}: format {model.format!r} with files {sorted(files)}")
+    return model

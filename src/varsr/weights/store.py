@@ -1,0 +1,109 @@
+"""Where models are: by name, path or Hub repository to the safetensors file to load."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from varsr.choices import DtypeName, StoredDtype
+from varsr.device import DTYPES
+from varsr.errors import OutputError, WeightsError
+from varsr.weights import hub
+from varsr.weights.convert import convert
+from varsr.weights.hub import Say
+from varsr.weights.registry import Model, RemoteFile, load_registry
+
+HUB_PREFIX = "hf:"
+FILE = "model.safetensors"
+VARIANTS: tuple[StoredDtype, ...] = ("bf16", "fp32")
+
+
+def locate(model: str, dtype: DtypeName = "auto", say: Say = lambda _: None) -> Path:
+    """The safetensors file of a model, downloaded and converted first where it must be.
+
+    `model` is a name in the registry, `hf:owner/name[@revision]`, or the path of a file or of a folder that
+    holds one. `say` is told what takes long. Raises `WeightsError` where the model cannot be had.
+    """
+    registry = load_registry()
+    if model in registry.models:
+        return install(registry[model], variant_for(dtype), say)
+    if model.startswith(HUB_PREFIX):
+        repository, _, revision = model.removeprefix(HUB_PREFIX).partition("@")
+        return hub.download(repository, revision or "main", RemoteFile(FILE), say)
+    path = Path(model)
+    if path.is_dir():
+        return _only_model_in(path)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path  # its reader says what is wrong with it
+    return install(registry[model], variant_for(dtype), say)  # raises, naming the models there are
+
+
+def locate_installed(model: str) -> Path:
+    """The same without a download or a conversion. Raises `WeightsError` where the model is not on this machine."""
+    registry = load_registry()
+    if model not in registry.models:
+        return locate(model)
+    for variant in VARIANTS:
+        if path := installed(registry[model], variant):
+            return path
+    raise WeightsError(f"{model} is not on this machine.", f"Get it with: varsr models pull {model}")
+
+
+def variant_for(dtype: DtypeName) -> StoredDtype:
+    """The stored type that serves a requested one: float32 keeps all, bfloat16 half the size."""
+    return "fp32" if dtype == "fp32" else "bf16"
+
+
+def install(model: Model, variant: StoredDtype, say: Say = lambda _: None) -> Path:
+    """A registered model's safetensors file; what is there already is not asked for again."""
+    if path := installed(model, variant):
+        return path
+    files = {part: hub.download(model.repository, model.revision, file, say) for part, file in model.files.items()}
+    if model.format == "safetensors":
+        return files["model"]
+    say(f"Converting {model.name} to safetensors, once.")
+    target = _converted(model, variant)
+    try:
+        convert(files["vqvae"], files["varsr"], target, DTYPES[variant])
+    except OutputError as error:
+        raise WeightsError(str(error), "Free some space, or set VARSR_CACHE to a folder on another disk.") from error
+    return target
+
+
+def installed(model: Model, variant: StoredDtype) -> Path | None:
+    """The file that `install` would return without a download or a conversion, if there is one."""
+    if model.format == "safetensors":
+        return hub.cached(model.repository, model.revision, model.files["model"])
+    target = _converted(model, variant)
+    return target if target.exists() else None
+
+
+def remove(model: Model) -> int:
+    """Delete what was converted and what the Hub's cache holds of a model; return the bytes freed."""
+    converted = [path for variant in VARIANTS if (path := _converted(model, variant)).exists()]
+    freed = sum(path.stat().st_size for path in converted)
+    for path in converted:
+        path.unlink()
+    return freed + hub.forget(model.repository)
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: VARSR_CACHE, else the user's cache folder."""
+    own = os.environ.get("VARSR_CACHE")
+    return Path(own) if own else user_cache_path("varsr")
+
+
+def _converted(model: Model, variant: StoredDtype) -> Path:
+    revision = model.revision.replace("/", "-")
+    return cache_folder() / "models" / f"{model.name}-{revision}-{variant}.safetensors"
+
+
+def _only_model_in(folder: Path) -> Path:
+    if (folder / FILE).exists():
+        return folder / FILE
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) != 1:
+        raise WeightsError(f"{folder} holds {len(found)} safetensors files.", f"Name one of them, or call it {FILE}.")
+    return found[0]

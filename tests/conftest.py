@@ -1,0 +1,93 @@
+"""What several tests use: models, a photograph, the program as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.golden import DATA, write_pickles
+from tests.nano import write_nano
+from varsr.device import Precision
+from varsr.model.varsr import VARSR
+from varsr.weights.checkpoint import load_model
+from varsr.weights.convert import convert
+
+FLOAT32 = Precision(torch.float32, torch.float32)
+CPU = torch.device("cpu")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny_pickles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """VQVAE.pth and VARSR.pth of the tiny model, as published ones are."""
+    return write_pickles("tiny", tmp_path_factory.mktemp("pickles"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_pickles: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, converted in float32."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    convert(*tiny_pickles, path, torch.float32)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny: Path) -> VARSR:
+    """The tiny model, loaded."""
+    return load_model(tiny, CPU, FLOAT32)
+
+
+@pytest.fixture(scope="session")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 32 px tiles that runs in milliseconds."""
+    path = tmp_path_factory.mktemp("nano") / "nano.safetensors"
+    write_nano(path)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A small real photograph, 40 x 30."""
+    path = tmp_path / "photo.jpg"
+    with Image.open(DATA / "dandelion.jpg") as image:
+        image.resize((40, 30)).save(path, quality=95)
+    return path
+
+
+@pytest.fixture
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment with caches of its own and no way to the real Hub."""
+    folder = tmp_path_factory.mktemp("home")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "VARSR_"))}
+    return kept | {
+        "HF_HOME": str(folder / "hub"),
+        "VARSR_CACHE": str(folder / "varsr"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def varsr(environment: dict[str, str], tmp_path: Path) -> Run:
+    """Run the program in a folder of its own and return how it ended."""
+
+    def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "varsr", *map(str, arguments)],
+            env=environment | more,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run

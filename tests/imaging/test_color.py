@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.golden import DATA
+from varsr.imaging.color import fix_colors, low_frequencies
+from varsr.imaging.read import read_photo
+from varsr.imaging.resize import Picture
+
+
+@pytest.fixture
+def picture() -> Picture:
+    return read_photo(DATA / "dandelion.jpg").color
+
+
+def test_adain_brings_back_mean_and_spread(picture: Picture) -> None:
+    shifted = picture * np.float32([0.5, 1.2, 0.8]) + np.float32([0.1, -0.1, 0.2])
+    fixed = fix_colors(shifted, picture, "adain")
+    np.testing.assert_allclose(fixed.mean((0, 1)), picture.mean((0, 1)), atol=1e-4)
+    np.testing.assert_allclose(fixed.std((0, 1)), picture.std((0, 1)), atol=1e-3)
+    np.testing.assert_allclose(fixed, picture, atol=2e-3)  # a linear shift is undone entirely
+
+
+def test_wavelet_takes_low_frequencies_from_the_input_and_high_ones_from_the_result(picture: Picture) -> None:
+    shifted = picture + np.float32(0.2)
+    np.testing.assert_allclose(fix_colors(shifted, picture, "wavelet"), picture, atol=1e-5)
+    noisy = picture + np.random.default_rng(0).normal(0, 0.1, picture.shape).astype(np.float32)
+    fixed = fix_colors(noisy, picture, "wavelet")
+    assert np.abs(low_frequencies(fixed) - low_frequencies(picture)).max() < 0.02
+    assert (fixed - picture).std() > 0.09
+
+
+def test_wavelet_kernel_is_binomial_with_growing_distance() -> None:
+    impulse = np.zeros((129, 129, 1), np.float32)
+    impulse[64, 64] = 1
+    response = low_frequencies(impulse)[..., 0]
+    assert response.sum() == pytest.approx(1)
+    assert np.flatnonzero(response[64])[[0, -1]].tolist() == [64 - 31, 64 + 31]  # 1 + 2 + 4 + 8 + 16
+
+
+def test_none_changes_nothing(picture: Picture) -> None:
+    assert fix_colors(picture, picture * 0, "none") is picture

@@ -1,0 +1,97 @@
+"""What small models have and the published one has not, and the shortcuts that change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.conftest import CPU, FLOAT32
+from tests.nano import MINI_LIKE, NANO, write_nano
+from varsr.model.attention import attend
+from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.tokenizer import Decoder, Upsample
+from varsr.model.varsr import VARSR
+from varsr.weights.checkpoint import load_encoder, load_model
+
+
+@pytest.fixture(scope="module")
+def mini_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mini") / "mini.safetensors"
+    write_nano(path, MINI_LIKE)
+    return path
+
+
+def restore(model: VARSR, tiles: torch.Tensor, strength: float) -> torch.Tensor:
+    with torch.inference_mode():
+        noise = TileNoise(0, range(len(tiles)))
+        return model.restore(tiles, strength, ARGMAX, noise, corrected=True, on_scale=lambda _: None)
+
+
+def test_a_residual_decoder_adds_to_its_input() -> None:
+    decoder = Decoder(MINI_LIKE.tokenizer)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.zero_()
+        upsampled = torch.rand(1, 3, 32, 32) * 2 - 1
+        assert torch.equal(decoder(torch.randn(1, 8, 4, 4), upsampled), upsampled)
+
+
+def test_the_input_path_reaches_the_pixels(mini_like: Path) -> None:
+    model = load_model(mini_like, CPU, FLOAT32)
+    latent, first, second = torch.randn(1, 8, 4, 4), torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.1)
+    first[..., 16:] = 0.5
+    with torch.inference_mode():
+        assert not torch.allclose(
+            model.decoder(latent, first) - first, model.decoder(latent, second) - second, atol=1e-3
+        )
+
+
+def test_encoder_and_decoder_agree_on_the_stride(mini_like: Path) -> None:
+    encoder = load_encoder(mini_like, CPU, FLOAT32)
+    assert encoder(torch.zeros(1, 3, 32, 48)).shape == (1, 8, 4, 6)
+
+
+def test_no_guidance_equals_guidance_of_vanishing_strength(nano: Path) -> None:
+    model = load_model(nano, CPU, FLOAT32)
+    tiles = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert torch.allclose(restore(model, tiles, 0.0), restore(model, tiles, 1e-7), atol=1e-3)
+
+
+def test_tiles_do_not_influence_each_other(nano: Path) -> None:
+    model = load_model(nano, CPU, FLOAT32)
+    tiles = torch.rand(3, 3, 32, 32) * 2 - 1
+    alone = restore(model, tiles[:1], 2.0)
+    assert torch.allclose(restore(model, tiles, 2.0)[:1], alone, atol=1e-3)
+
+
+def test_upsampling_by_phases_is_nearest_then_convolution() -> None:
+    layer = Upsample(8)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+        x = torch.randn(2, 8, 5, 7)
+        expected = F.conv2d(F.interpolate(x, scale_factor=2), layer.conv.weight, layer.conv.bias, padding=1)
+        assert torch.allclose(layer(x), expected, atol=1e-4)
+
+
+def test_attention_by_products_is_attention() -> None:
+    q, k, v = (torch.randn(2, 3, length, 16) for length in (5, 9, 9))
+    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float()
+    assert torch.allclose(found, F.scaled_dot_product_attention(q, k, v, scale=1.0), atol=0.06)
+
+
+def test_narrow_weights_compute_what_wide_ones_do(tmp_path: Path) -> None:
+    """Weights held in bfloat16 and widened as they are used equal weights rounded once and held in float32."""
+    from varsr.device import Precision
+
+    path = tmp_path / "nano.safetensors"
+    write_nano(path, NANO)
+    narrow = load_model(path, CPU, Precision(torch.bfloat16, torch.float32))
+    wide = load_model(path, CPU, Precision(torch.bfloat16, torch.float32))
+    for parameter in wide.parameters():
+        parameter.data = parameter.data.float()
+    tiles = torch.rand(1, 3, 32, 32) * 2 - 1
+    assert torch.equal(restore(narrow, tiles, 2.0), restore(wide, tiles, 2.0))

@@ -1,0 +1,45 @@
+"""A model of the family that is as small as its design allows, with seeded random weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from varsr.model.config import CorrectorConfig, ModelConfig, PrefixConfig, TokenizerConfig, TransformerConfig
+from varsr.weights.checkpoint import expected_shapes, write_checkpoint
+
+NANO = ModelConfig(
+    tokenizer=TokenizerConfig(
+        width=32, codes=16, channels=8, multipliers=(1, 1, 1, 1), encoder_blocks=1, decoder_blocks=1
+    ),
+    prefix=PrefixConfig((8, 8, 8, 8)),
+    transformer=TransformerConfig(depth=2, width=32, heads=2),
+    corrector=CorrectorConfig(width=32, blocks=1, frequencies=32),
+    scales=(1, 2, 4),
+)
+MINI_LIKE = replace(
+    NANO,
+    tokenizer=replace(NANO.tokenizer, stem=4, multipliers=(1, 1), attention=False, residual=True, input_path=True),
+    prefix=PrefixConfig((8, 8), stem=4),
+)
+
+
+def write_nano(path: Path, config: ModelConfig = NANO, seed: int = 0) -> None:
+    """Write such a model."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for key, shape in expected_shapes(config).items():
+        values = torch.randn(shape, generator=generator)
+        if key.endswith("query_scale"):
+            values = 10 + values
+        elif len(shape) >= 2 and key.endswith("weight"):
+            values /= math.sqrt(math.prod(shape[1:]))
+        elif key.endswith("weight"):
+            values = 1 + 0.1 * values
+        elif len(shape) == 1:
+            values *= 0.1
+        tensors[key] = values
+    write_checkpoint(path, tensors, config)
