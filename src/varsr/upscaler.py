@@ -104,11 +104,11 @@ class Upscaler:
 
         Raises `RequestError` where an option does not suit the model, `TooLittleMemoryError`.
         """
-        upsampled = resize(photo.color, size).clip(0, 1)
-        with torch.inference_mode(), memory_errors(self.device):
-            restored = self._restore(upsampled, options, on_progress)
         fix = options.color_fix or self.default_color_fix
-        return photo.with_color(fix_colors(restored, upsampled, fix).clip(0, 1))
+        with torch.inference_mode(), memory_errors(self.device):
+            upsampled = resize(photo.color, size).clip(0, 1)
+            restored = self._restore(upsampled, options, on_progress)
+            return photo.with_color(fix_colors(restored, upsampled, fix).clip(0, 1))
 
     @property
     def default_color_fix(self) -> ColorFix:

@@ -15,7 +15,8 @@ def picture() -> Picture:
 
 
 def test_adain_brings_back_mean_and_spread(picture: Picture) -> None:
-    shifted = picture * np.float32([0.5, 1.2, 0.8]) + np.float32([0.1, -0.1, 0.2])
+    gain, offset = np.array([[0.5, 1.2, 0.8], [0.1, -0.1, 0.2]], np.float32)
+    shifted = picture * gain + offset
     fixed = fix_colors(shifted, picture, "adain")
     np.testing.assert_allclose(fixed.mean((0, 1)), picture.mean((0, 1)), atol=1e-4)
     np.testing.assert_allclose(fixed.std((0, 1)), picture.std((0, 1)), atol=1e-3)

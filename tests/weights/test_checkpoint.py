@@ -19,8 +19,8 @@ from varsr.model.config import ModelConfig
 from varsr.weights.checkpoint import load_encoder, load_model, read_config
 
 
-def rewrite(path: Path, config: ModelConfig = NANO, **changes: torch.Tensor | None) -> None:
-    tensors = {key: tensor for key, tensor in (load_file(path) | changes).items() if tensor is not None}
+def rewrite(path: Path, *, config: ModelConfig = NANO, changes: dict[str, torch.Tensor | None] | None = None) -> None:
+    tensors = {key: tensor for key, tensor in (load_file(path) | (changes or {})).items() if tensor is not None}
     save_file(tensors, path, {"format": "varsr-1", "config": config.to_json()})
 
 
@@ -47,19 +47,19 @@ def test_types_asked_for(nano: Path) -> None:
 
 
 def test_a_missing_tensor_is_named(copy: Path) -> None:
-    rewrite(copy, **{"transformer.head.bias": None})
+    rewrite(copy, changes={"transformer.head.bias": None})
     with pytest.raises(WeightsError, match=r"transformer\.head\.bias is missing"):
         load_model(copy, CPU, FLOAT32)
 
 
 def test_an_unknown_tensor_is_named(copy: Path) -> None:
-    rewrite(copy, novelty=torch.zeros(1))
+    rewrite(copy, changes={"novelty": torch.zeros(1)})
     with pytest.raises(WeightsError, match="novelty is unknown"):
         load_model(copy, CPU, FLOAT32)
 
 
 def test_a_wrong_shape_is_named(copy: Path) -> None:
-    rewrite(copy, replace(NANO, transformer=replace(NANO.transformer, depth=2, width=64)))
+    rewrite(copy, config=replace(NANO, transformer=replace(NANO.transformer, depth=2, width=64)))
     with pytest.raises(WeightsError, match="has shape"):
         load_model(copy, CPU, FLOAT32)
 

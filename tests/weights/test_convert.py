@@ -137,7 +137,7 @@ def test_a_truncated_pickle_is_refused(tiny_pickles: tuple[Path, Path], tmp_path
 
 def test_swapped_files_are_refused(tiny_pickles: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="vae_local"):
-        convert(*reversed(tiny_pickles), tmp_path / "out.safetensors", torch.float32)
+        convert(tiny_pickles[1], tiny_pickles[0], tmp_path / "out.safetensors", torch.float32)
 
 
 def test_the_configuration_travels_in_the_file(tiny: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from varsr.errors import VarsrError
+from varsr.errors import TooLittleMemoryError, VarsrError
 
 if TYPE_CHECKING:
     from varsr.upscaler import Progress as Step
@@ -36,6 +36,8 @@ class Messages:
         """Report an error in one line, under --debug with its traceback; return the exit code."""
         if self.debug:
             traceback.print_exception(error)
+        if isinstance(error, MemoryError):
+            error = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
         if isinstance(error, VarsrError):
             print(f"varsr: {one_line(error)} {error.advice}", file=sys.stderr)
             return error.exit_code

@@ -56,7 +56,8 @@ def to_image(photo: Photo) -> Image.Image:
     """A photo as a Pillow image of eight bits: L, LA, RGB or RGBA."""
     color = photo.color.mean(-1, keepdims=True) if photo.grey else photo.color
     channels = color if photo.alpha is None else np.concatenate((color, photo.alpha), axis=-1)
-    return Image.fromarray((channels.clip(0, 1) * 255 + 0.5).astype(np.uint8).squeeze())
+    rounded = (channels.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return Image.fromarray(rounded[..., 0] if rounded.shape[-1] == 1 else rounded)
 
 
 def _sixteen_bits(image: Image.Image) -> Picture:

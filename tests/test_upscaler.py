@@ -1,0 +1,182 @@
+"""One picture through the whole pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import varsr
+from tests.golden import DATA
+from tests.nano import MINI_LIKE, write_nano
+from varsr import Options, Sampling, Upscaler
+from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
+from varsr.upscaler import Progress
+
+
+@pytest.fixture(scope="module")
+def upscaler(nano: Path) -> Upscaler:
+    return Upscaler.from_pretrained(str(nano), device="cpu", dtype="fp32")
+
+
+@pytest.fixture(scope="module")
+def transparent_upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
+    """A model that adds nothing to its input: all else in the pipeline must leave the picture alone."""
+    path = tmp_path_factory.mktemp("transparent") / "model.safetensors"
+    write_nano(path, MINI_LIKE)
+    upscaler = Upscaler.from_pretrained(str(path), device="cpu", dtype="fp32")
+    for parameter in upscaler.model.decoder.parameters():
+        parameter.data.zero_()
+    return upscaler
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    with Image.open(DATA / "dandelion.jpg") as opened:
+        return opened.resize((30, 21))
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(1, 8), st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_any_size_at_any_scale_is_its_bicubic_when_the_model_adds_nothing(
+    transparent_upscaler: Upscaler, width: int, height: int, scale: float, overlap: int
+) -> None:
+    rng = np.random.default_rng(width * 41 + height)
+    image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    result = transparent_upscaler.upscale(image, scale, Options(overlap=overlap))
+    assert result.size == (round(width * scale), round(height * scale))
+    channels = [
+        np.asarray(Image.fromarray(np.asarray(c, np.float32)).resize(result.size, Image.Resampling.BICUBIC))
+        for c in image.split()
+    ]
+    expected = np.stack(channels, -1).clip(0, 255)
+    assert np.abs(pixels(result) - expected).max() <= 0.6
+
+
+@pytest.mark.parametrize("scale", [0.5, 8.01, float("nan")])
+def test_other_scales_are_refused(upscaler: Upscaler, image: Image.Image, scale: float) -> None:
+    with pytest.raises(RequestError, match="cannot be scaled"):
+        upscaler.upscale(image, scale)
+
+
+def test_batch_size_changes_nothing(upscaler: Upscaler, image: Image.Image) -> None:
+    first, second = (pixels(upscaler.upscale(image, 4, Options(batch_size=size))) for size in (1, 5))
+    assert np.abs(first - second).max() <= 1
+
+
+@pytest.mark.parametrize("options", [Options(), Options(sampling=Sampling(top_k=0), corrector=False)])
+def test_same_seed_same_result_another_seed_another(upscaler: Upscaler, image: Image.Image, options: Options) -> None:
+    from dataclasses import replace
+
+    first, again, other = (pixels(upscaler.upscale(image, 2, replace(options, seed=seed))) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_argmax_without_corrector_needs_no_seed(upscaler: Upscaler, image: Image.Image) -> None:
+    first, second = (pixels(upscaler.upscale(image, 2, Options(seed=seed, corrector=False))) for seed in (1, 2))
+    assert np.array_equal(first, second)
+
+
+def test_the_corrector_and_guidance_change_the_result(upscaler: Upscaler, image: Image.Image) -> None:
+    results = [pixels(upscaler.upscale(image, 2, o)) for o in (Options(), Options(corrector=False), Options(cfg=0))]
+    assert not np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(("scale", "strength"), [(1, 6.0), (4, 7.0)])
+def test_guidance_is_stronger_when_tiling(upscaler: Upscaler, image: Image.Image, scale: int, strength: float) -> None:
+    by_default, asked_for = (pixels(upscaler.upscale(image, scale, Options(cfg=cfg))) for cfg in (None, strength))
+    assert np.array_equal(by_default, asked_for)
+
+
+def test_colours_are_the_inputs_by_default(upscaler: Upscaler, image: Image.Image) -> None:
+    expected = pixels(image.resize((60, 42), Image.Resampling.BICUBIC)).mean((0, 1))
+    fixed, raw = (pixels(upscaler.upscale(image, 2, Options(color_fix=fix))).mean((0, 1)) for fix in (None, "none"))
+    assert np.abs(fixed - expected).max() < np.abs(raw - expected).max()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK"])
+def test_modes(upscaler: Upscaler, image: Image.Image, mode: str) -> None:
+    result = upscaler.upscale(image.convert(mode), 1.5)
+    assert result.size == (45, 32)
+    assert result.mode == {"1": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)
+
+
+def test_progress_runs_from_nothing_to_all(upscaler: Upscaler, image: Image.Image) -> None:
+    seen: list[Progress] = []
+    upscaler.upscale(image, 4, Options(batch_size=3), seen.append)
+    steps = len(upscaler.model.config.scales) + 2
+    assert seen[0].done == 0
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert seen[-1].done == seen[-1].total == seen[-1].tiles * steps
+    assert {"scale 1 of 3", "scale 3 of 3", "corrector", "decoding"} < {p.activity for p in seen}
+
+
+def test_overlaps_that_cannot_be_are_refused(upscaler: Upscaler, image: Image.Image) -> None:
+    with pytest.raises(RequestError, match="cannot overlap"):
+        upscaler.upscale(image, 4, Options(overlap=4))
+
+
+def test_running_out_of_memory_is_said_plainly(
+    upscaler: Upscaler, image: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_: object, **__: object) -> None:
+        torch.empty(1 << 60)
+
+    monkeypatch.setattr(upscaler.model, "restore", allocate)
+    with pytest.raises(TooLittleMemoryError, match="too little memory"):
+        upscaler.upscale(image)
+
+
+def test_other_failures_are_not_taken_for_it(
+    upscaler: Upscaler, image: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(upscaler.model, "restore", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        upscaler.upscale(image)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cpux", "meta"])
+def test_devices_that_are_none(nano: Path, device: str) -> None:
+    with pytest.raises(RequestError):
+        Upscaler.from_pretrained(str(nano), device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_missing_device(nano: Path) -> None:
+    with pytest.raises(DeviceError, match="No CUDA"):
+        Upscaler.from_pretrained(str(nano), device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_computes_what_the_cpu_computes(nano: Path, upscaler: Upscaler, image: Image.Image) -> None:
+    on_cuda = Upscaler.from_pretrained(str(nano), device="cuda", dtype="fp32")
+    assert np.abs(pixels(on_cuda.upscale(image)) - pixels(upscaler.upscale(image))).mean() < 1
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_narrow_types_come_near(nano: Path, upscaler: Upscaler, image: Image.Image, dtype: str) -> None:
+    narrow = Upscaler.from_pretrained(str(nano), device="cpu", dtype=dtype)  # type: ignore[arg-type]
+    options = Options(corrector=False, cfg=0)
+    difference = pixels(narrow.upscale(image, 2, options)) - pixels(upscaler.upscale(image, 2, options))
+    assert np.abs(difference).mean() < 20  # tokens of a random model flip easily
+
+
+def test_public_names() -> None:
+    for name in varsr.__all__:
+        assert getattr(varsr, name) is not None
+    with pytest.raises(AttributeError):
+        _ = varsr.novelty
