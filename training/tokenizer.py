@@ -63,6 +63,16 @@ def new_tokenizer(config: ModelConfig, dtype: torch.dtype) -> Tokenizer:
     return tokenizer
 
 
+def load_tokenizer(run: Path, config: ModelConfig, dtype: torch.dtype) -> Tokenizer:
+    """The tokenizer that a run has come to, frozen: the mean of its weights."""
+    tokenizer = Tokenizer(config, dtype)
+    mean = torch.load(run / "state.pt", weights_only=True)["trained"]["mean"]
+    with torch.no_grad():
+        for name, parameter in tokenizer.named_parameters():
+            parameter.copy_(mean[name])
+    return tokenizer.requires_grad_(False)
+
+
 def shorten(totals: list[Tensor]) -> Tensor:
     """For each tile the latent after its last scale, or (three in ten) after an earlier one or none.
 

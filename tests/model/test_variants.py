@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from tests.conftest import CPU, FLOAT32
 from tests.nano import MINI_LIKE, NANO, write_nano
-from varsr.model.attention import attend
+from varsr.model.attention import _attend_by_products
 from varsr.model.sampling import ARGMAX, TileNoise
 from varsr.model.tokenizer import Decoder, Upsample
 from varsr.model.varsr import VARSR
@@ -79,7 +79,7 @@ def test_upsampling_by_phases_is_nearest_then_convolution() -> None:
 
 def test_attention_by_products_is_attention() -> None:
     q, k, v = (torch.randn(2, 3, length, 16) for length in (5, 9, 9))
-    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float()
+    found = _attend_by_products(q.bfloat16(), k.bfloat16(), v.bfloat16()).float()
     assert torch.allclose(found, F.scaled_dot_product_attention(q, k, v, scale=1.0), atol=0.06)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,7 +48,7 @@ class KeyValueCache:
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """softmax(q k^T) v for (R, H, L, D) queries over (R, H, M, D) keys and values."""
-    if queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
+    if queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and not _has_matrix_tiles():
         return _attend_by_products(queries, keys, values)
     return F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
 
@@ -54,13 +56,20 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 def _attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """The same, one head at a time, as plain matrix products.
 
-    On processors with bfloat16 matrix units those reach four times the rate of the fused CPU kernel.
+    On processors that multiply bfloat16 in vectors but not in tiles (AVX512-BF16 without AMX) those reach
+    four times the rate of the fused kernel; with tiles the fused kernel is twice as fast as they are.
     """
     out = torch.empty_like(queries)
     heads = zip(*(x.flatten(0, 1) for x in (queries, keys, values, out)), strict=True)
     for q, k, v, o in heads:
         torch.mm(torch.softmax(q @ k.T, dim=-1), v, out=o)
     return out
+
+
+@cache
+def _has_matrix_tiles() -> bool:
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return capabilities.get("amx_bf16", False)
 
 
 class Attention(nn.Module):

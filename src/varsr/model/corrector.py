@@ -111,7 +111,7 @@ class Corrector(nn.Module):
         """Condition z (G, T, L, C), before its normalization -> residual of the latent (T, L, Z), float32."""
         condition = self.condition(self.norm(z))
         steps = schedule(self.config.steps)
-        times = self.time(_sinusoids([step.timestep for step in steps], self.config.frequencies).to(z))
+        times = self.time(timestep_embedding([step.timestep for step in steps], self.config.frequencies).to(z))
         x = noise(0).to(z.device)
         for n, (step, time) in enumerate(zip(steps, times, strict=True), start=1):
             eps, choice = self.predict(x, time, condition, strength)
@@ -132,7 +132,7 @@ def _log_variance(choice: Tensor, step: Step) -> Tensor:
     return fraction * upper + (1 - fraction) * lower
 
 
-def _sinusoids(timesteps: list[int], count: int) -> Tensor:
+def timestep_embedding(timesteps: list[int], count: int) -> Tensor:
     """Timesteps (S) -> (S, count): cosines, then sines, of geometrically falling frequencies."""
     half = count // 2
     frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=torch.float32))

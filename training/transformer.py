@@ -1,0 +1,166 @@
+"""Second stage: prefix encoder, transformer and corrector together, over the tokens of a finished tokenizer.
+
+    python -m training.transformer PHOTOGRAPHS RUN --tokenizer TOKENIZER_RUN --minutes 120
+
+Resumes where RUN was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.crops import Batch, Crops, stream, validation_batches
+from training.design import MINI, initialize
+from training.diffusion import corrector_loss
+from training.measures import psnr_y
+from training.progress import Progress, Trained
+from training.teaching import prepare, teach
+from training.tokenizer import Tokenizer, load_tokenizer
+from varsr.model.config import ModelConfig
+from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.varsr import VARSR
+
+RATE = 1e-3
+ERROR = 1.0  # spread of the mistakes that the transformer is taught to mend
+CORRECTOR_WEIGHT = 0.2
+Batches = dict[str, list[Batch]]
+
+
+class Student(nn.Module):
+    """The trained part of a model, on a frozen tokenizer."""
+
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        whole = VARSR(config).to(tokenizer.dtype)
+        self.prefix, self.transformer, self.corrector = whole.prefix, whole.transformer, whole.corrector
+        self.transformer.rotary = self.transformer.rotary.float()
+        initialize(self)
+        with torch.no_grad():
+            self.transformer.head.weight.mul_(0.1)
+            self.corrector.output.weight.zero_()
+            self.transformer.head_modulation.zero_()
+            for block in whole.transformer.blocks:
+                block.attention.query_scale.fill_(4)  # type: ignore[union-attr, operator]
+                block.modulation.zero_()[:, :2] = 0.3  # type: ignore[operator]
+
+
+def model_of(student: Student, tokenizer: Tokenizer, config: ModelConfig) -> VARSR:
+    """The whole model, as it is used, sharing the weights."""
+    model = VARSR(config)
+    model.prefix, model.transformer, model.corrector = student.prefix, student.transformer, student.corrector
+    model.quantizer, model.decoder = tokenizer.quantizer, tokenizer.decoder
+    return model
+
+
+def measured_gain(tokenizer: Tokenizer, batches: list[Batch]) -> float:
+    """The corrector's range, in units of the latent: three deviations of what quantization loses."""
+    with torch.no_grad():
+        latents = [tokenizer.encode(batch) for batch in batches]
+        lost = torch.cat([latent - tokenizer.quantizer.encode(latent)[1] for latent in latents])
+    return round(3 * float(lost.std()), 2)
+
+
+def losses(student: Student, tokenizer: Tokenizer, batch: Batch, error: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy, share of right tokens, corrector's loss."""
+    with torch.no_grad():
+        latent = tokenizer.encode(batch)
+        lesson = prepare(tokenizer.quantizer, latent, error)
+    prefix = student.prefix(batch.upsampled.to(tokenizer.dtype))
+    logits, hidden = teach(student.transformer, tokenizer.quantizer, prefix, lesson, batch.labels)
+    targets = torch.cat(lesson.targets, dim=1)
+    entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    right = (logits.argmax(-1) == targets).float().mean()
+    codes = tokenizer.quantizer.codes(lesson.taken)
+    z = hidden[:, -codes.shape[1] :] + student.transformer.word_embed(codes.to(hidden.dtype))
+    residual = (latent - lesson.totals[-1]).flatten(2).transpose(1, 2)
+    return entropy, right, corrector_loss(student.corrector, z, residual)
+
+
+@torch.inference_mode()
+def generate(model: VARSR, batch: Batch, strength: float, corrected: bool, dtype: torch.dtype) -> Tensor:
+    """Pixels as the model would give them, (B, 3, S, S)."""
+    tiles = batch.upsampled.to(dtype)
+    noise = TileNoise(0, range(len(tiles)))
+    latent = model.restore(tiles, strength, ARGMAX, noise, corrected, on_scale=lambda _: None)
+    pixels: Tensor = model.decoder(latent.to(dtype), tiles)
+    return pixels.float()
+
+
+@torch.no_grad()
+def validate(student: Student, tokenizer: Tokenizer, model: VARSR, sets: Batches) -> dict[str, float]:
+    """Cross-entropy and right tokens; PSNR-Y of the input, of generation, with guidance, with the corrector."""
+    found: dict[str, float] = {}
+    for name, batches in sets.items():
+        rows = []
+        for batch in batches:
+            entropy, right, corrector = losses(student, tokenizer, batch, error=0)
+            quality = [
+                psnr_y(result, batch.sharp).mean()
+                for result in (
+                    batch.upsampled,
+                    generate(model, batch, 0, False, tokenizer.dtype),
+                    generate(model, batch, 1, False, tokenizer.dtype),
+                    generate(model, batch, 0, True, tokenizer.dtype),
+                )
+            ]
+            rows.append(torch.stack([entropy, right, corrector, *quality]))
+        names = "entropy", "right", "corrector", "bicubic", "plain", "guided", "corrected"
+        found |= {f"{name}_{k}": v for k, v in zip(names, torch.stack(rows).mean(0).tolist(), strict=True)}
+    return found
+
+
+def main() -> None:
+    """Train for the given minutes, those of earlier runs counted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=120)
+    parser.add_argument("--batch", type=int, default=16)
+    options = parser.parse_args()
+
+    torch.manual_seed(0)
+    tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16)
+    held_out = options.photographs / "validation"
+    sets = {
+        "clean": validation_batches(held_out, MINI.tile_side, 2, 1),
+        "hard": validation_batches(held_out, MINI.tile_side, 2, 0),
+    }
+    gain = measured_gain(tokenizer, sets["clean"] + sets["hard"])
+    config = replace(MINI, corrector=replace(MINI.corrector, gain=gain))
+    student = Student(config, tokenizer)
+    model = model_of(student, tokenizer, config)
+    trained = Trained(student, weight_decay=0.03)
+    progress = Progress(options.run, options.minutes * 60)
+    if state := progress.resume():
+        trained.load(state["trained"])
+    batches = stream(Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=1000 + progress.step))
+
+    running = torch.zeros(3)
+    for due in progress.steps():
+        entropy, right, corrector = losses(student, tokenizer, next(batches), ERROR)
+        (entropy + CORRECTOR_WEIGHT * corrector).backward()
+        trained.step(progress.rate(RATE))
+        running += 0.02 * (torch.stack((entropy, right, corrector)).detach() - running)
+        if due:
+            trained.use_mean()
+            progress.log(**_named(running), **validate(student, tokenizer, model, sets))
+            trained.use_masters()
+            progress.save(trained=trained.state(), config=config.to_json())
+    trained.use_mean()
+    progress.log(**_named(running), **validate(student, tokenizer, model, sets))
+    progress.save(trained=trained.state(), config=config.to_json())
+
+
+def _named(values: Tensor) -> dict[str, float]:
+    return dict(zip(("entropy", "right", "corrector"), values.tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    main()
