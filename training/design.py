@@ -30,7 +30,7 @@ MINI = ModelConfig(
         input_path=True,
     ),
     prefix=PrefixConfig(widths=(96, 192), stem=4),
-    transformer=TransformerConfig(depth=8, width=256, heads=4),
+    transformer=TransformerConfig(depth=6, width=256, heads=4),
     corrector=CorrectorConfig(width=192, blocks=3),
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
     guidance=GuidanceConfig(single=1.0, tiled=1.0),

@@ -82,6 +82,7 @@ def teach(
     return transformer.head(modulated_norm(hidden, scale, shift)), hidden
 
 
+@torch.compile  # half again as fast on a CPU; needs a C++ compiler there
 def _block(block: Block, x: Tensor, modulation: Tensor, table: Tensor, stages: list[int]) -> Tensor:
     gamma1, gamma2, scale1, scale2, shift1, shift2 = modulation[:, :, None].unbind(1)
     x = x + gamma1 * _attend(block.attention, modulated_norm(x, scale1, shift1), table, stages)

@@ -58,6 +58,17 @@ def model_of(student: Student, tokenizer: Tokenizer, config: ModelConfig) -> VAR
     return model
 
 
+def load_model(run: Path, tokenizer: Tokenizer) -> VARSR:
+    """The whole model that a run has come to: the mean of its weights."""
+    state = torch.load(run / "state.pt", weights_only=True)
+    config = ModelConfig.from_json(state["config"])
+    student = Student(config, tokenizer)
+    with torch.no_grad():
+        for name, parameter in student.named_parameters():
+            parameter.copy_(state["trained"]["mean"][name])
+    return model_of(student, tokenizer, config).requires_grad_(False)
+
+
 def measured_gain(tokenizer: Tokenizer, batches: list[Batch]) -> float:
     """The corrector's range, in units of the latent: three deviations of what quantization loses."""
     with torch.no_grad():

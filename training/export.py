@@ -1,0 +1,49 @@
+"""The finished runs as one checkpoint.
+
+python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN [--decoder RUN]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from training.design import MINI
+from varsr.model.config import ModelConfig
+from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
+
+
+def main() -> None:
+    """Write the mean weights of all runs, matrices in bfloat16."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--transformer", type=Path, required=True)
+    parser.add_argument("--decoder", type=Path)
+    options = parser.parse_args()
+
+    weights = mean_of(options.tokenizer) | mean_of(options.transformer)
+    if options.decoder:
+        weights |= {f"decoder.{name}": tensor for name, tensor in mean_of(options.decoder).items()}
+    config = ModelConfig.from_json(torch.load(options.transformer / "state.pt", weights_only=True)["config"])
+    assert config.tokenizer == MINI.tokenizer
+    tensors = {
+        name: tensor.to(torch.bfloat16 if is_matrix(name, tensor) else torch.float32).contiguous()
+        for name, tensor in weights.items()
+    }
+    check_keys({name: tuple(t.shape) for name, t in tensors.items()}, config, describe=str, source="the runs")
+    write_checkpoint(options.output, tensors, config)
+    print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
+
+
+def mean_of(run: Path) -> dict[str, Tensor]:
+    """The mean weights that a run has come to."""
+    mean: dict[str, Tensor] = torch.load(run / "state.pt", weights_only=True)["trained"]["mean"]
+    return mean
+
+
+if __name__ == "__main__":
+    main()
