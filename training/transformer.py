@@ -20,7 +20,7 @@ from training.design import MINI, initialize
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained
-from training.teaching import prepare, teach
+from training.teaching import Walk, prepare, step, teach
 from training.tokenizer import Tokenizer, load_tokenizer
 from varsr.model.config import ModelConfig
 from varsr.model.sampling import ARGMAX, TileNoise
@@ -77,13 +77,15 @@ def measured_gain(tokenizer: Tokenizer, batches: list[Batch]) -> float:
     return round(3 * float(lost.std()), 2)
 
 
-def losses(student: Student, tokenizer: Tokenizer, batch: Batch, error: float) -> tuple[Tensor, Tensor, Tensor]:
+def losses(
+    student: Student, tokenizer: Tokenizer, batch: Batch, error: float, walk: Walk = step
+) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy, share of right tokens, corrector's loss."""
     with torch.no_grad():
         latent = tokenizer.encode(batch)
         lesson = prepare(tokenizer.quantizer, latent, error)
     prefix = student.prefix(batch.upsampled.to(tokenizer.dtype))
-    logits, hidden = teach(student.transformer, tokenizer.quantizer, prefix, lesson, batch.labels)
+    logits, hidden = teach(student.transformer, tokenizer.quantizer, prefix, lesson, batch.labels, walk)
     targets = torch.cat(lesson.targets, dim=1)
     entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
     right = (logits.argmax(-1) == targets).float().mean()
@@ -153,9 +155,10 @@ def main() -> None:
         trained.load(state["trained"])
     batches = stream(Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=1000 + progress.step))
 
+    walk = torch.compile(step)
     running = torch.zeros(3)
     for due in progress.steps():
-        entropy, right, corrector = losses(student, tokenizer, next(batches), ERROR)
+        entropy, right, corrector = losses(student, tokenizer, next(batches), ERROR, walk)
         (entropy + CORRECTOR_WEIGHT * corrector).backward()
         trained.step(progress.rate(RATE))
         running += 0.02 * (torch.stack((entropy, right, corrector)).detach() - running)

@@ -1,0 +1,104 @@
+"""What is taught is what is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import CPU, FLOAT32
+from tests.nano import NANO, write_nano
+from training import teaching
+from training.diffusion import corrector_loss
+from training.progress import Trained
+from training.teaching import prepare, teach
+from training.tokenizer import Tokenizer, shorten
+from varsr.model import varsr as model_module
+from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.weights.checkpoint import load_model
+
+
+def test_teacher_forcing_predicts_what_inference_does(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(nano, CPU, FLOAT32)
+    tiles = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.inference_mode():
+        lesson = prepare(model.quantizer, torch.randn(2, 8, 4, 4), error=0)
+        labels = torch.zeros(2, dtype=torch.long)
+        logits, hidden = teach(model.transformer, model.quantizer, model.prefix(tiles), lesson, labels, teaching.step)
+        given = iter(lesson.targets)
+        monkeypatch.setattr(model_module, "choose", lambda *_: next(given))
+        found = list(model.predict(tiles, 0.0, ARGMAX, TileNoise(0, [0, 1])))
+    assert torch.allclose(torch.cat([p.logits for p in found], dim=1), logits, atol=1e-4)
+    assert torch.allclose(found[-1].hidden[0], hidden[:, -16:], atol=1e-4)
+
+
+def test_a_lesson_without_errors_is_the_quantizers_own_coding(nano: Path) -> None:
+    quantizer = load_model(nano, CPU, FLOAT32).quantizer
+    latent = torch.randn(3, 8, 4, 4)
+    lesson = prepare(quantizer, latent, error=0)
+    tokens, total = quantizer.encode(latent)
+    assert all(torch.equal(a, b) for a, b in zip(lesson.targets, tokens, strict=True))
+    assert torch.equal(lesson.totals[-1], total)
+
+
+def test_errors_are_made_and_mended(nano: Path) -> None:
+    torch.manual_seed(0)
+    quantizer = load_model(nano, CPU, FLOAT32).quantizer
+    lesson = prepare(quantizer, torch.randn(8, 8, 4, 4), error=2.0)
+    assert not torch.equal(lesson.taken, lesson.targets[-1])
+
+
+def test_the_corrector_learns_a_constant_residual(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    write_nano(tmp_path / "nano.safetensors", NANO)
+    corrector = load_model(tmp_path / "nano.safetensors", CPU, FLOAT32).corrector.requires_grad_(True)
+    trained = Trained(corrector, weight_decay=0)
+    z, residual = torch.randn(4, 16, 32), torch.full((4, 16, 8), 0.3)
+    losses = []
+    for _ in range(300):
+        loss = corrector_loss(corrector, z, residual)
+        loss.backward()
+        trained.step(3e-3)
+        losses.append(float(loss.detach()))
+    assert sum(losses[-30:]) < 0.5 * sum(losses[:30])
+    with torch.no_grad():
+        noise = TileNoise(0, range(4))
+        sampled = corrector.sample(z[None], 0.0, lambda _: noise.normal(16, 8))
+    assert abs(float(sampled.mean()) - 0.3) < 0.1
+
+
+def test_masters_go_on_from_a_saved_state() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(4, 4).to(torch.bfloat16)
+    trained = Trained(layer, weight_decay=0.01)
+    for _ in range(3):
+        layer(torch.ones(2, 4, dtype=torch.bfloat16)).float().square().mean().backward()
+        trained.step(1e-2)
+    again = Trained(torch.nn.Linear(4, 4).to(torch.bfloat16), weight_decay=0.01)
+    again.load(trained.state())
+    for name, master in trained.masters.items():
+        assert torch.equal(master, again.masters[name])
+        assert torch.equal(again.weights[name], master.to(torch.bfloat16))
+
+
+def test_shortened_latents_are_some_scales_sum() -> None:
+    torch.manual_seed(0)
+    totals = [torch.full((200, 1, 1, 1), float(k)) for k in (1, 2, 3)]
+    values = shorten(totals).flatten().tolist()
+    assert set(values) == {0.0, 1.0, 2.0, 3.0}
+    assert values.count(3.0) > 120
+
+
+def test_a_new_tokenizer_decodes_close_to_its_input() -> None:
+    from training.crops import Batch
+    from training.design import MINI
+    from training.tokenizer import new_tokenizer
+
+    tokenizer: Tokenizer = new_tokenizer(MINI, torch.float32)
+    upsampled = torch.rand(1, 3, 128, 128) * 2 - 1
+    batch = Batch(upsampled, upsampled, torch.zeros(1, dtype=torch.long))
+    with torch.no_grad():
+        decoded = tokenizer.decode(tokenizer.encode(batch), batch)
+    assert (decoded - upsampled).abs().mean() < 0.2
+    assert teaching.nearest(tokenizer.quantizer, torch.zeros(1, 2, 32)).shape == (1, 2)

