@@ -34,10 +34,11 @@ def overview(context: typer.Context, debug: Debug = False) -> None:
     for model in load_registry().models.values():
         paths = {variant: path for variant in VARIANTS if (path := installed(model, variant))}
         unique = dict.fromkeys(paths.values())
+        built_in = model.format == "built-in"
         table.add_row(
             "*" if model.name == default else "",
             model.name,
-            ", ".join(paths) or "no",
+            "built in" if built_in else ", ".join(paths) or "no",
             ", ".join(megabytes(path.stat().st_size) for path in unique),
             model.licence,
             "\n".join(map(str, unique)) or f"hf:{model.repository}",

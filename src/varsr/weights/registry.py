@@ -16,13 +16,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FORMATS = ("pickles", "safetensors")
+_PARTS = {"pickles": {"vqvae", "varsr"}, "safetensors": {"model"}, "built-in": {"model"}}  # files of each format
 _PLACES = Path(__file__).parents[1] / "weights.toml", Path(__file__).parents[3] / "weights.toml"  # wheel, source tree
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a Hub repository, with what is known of its content."""
+    """A file of a Hub repository or of this package, with what is known of its content."""
 
     name: str
     sha256: str | None = None
@@ -31,15 +31,18 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Model:
-    """A model in the registry. `files` are called vqvae and varsr for pickles, model for safetensors."""
+    """A model in the registry.
+
+    `files` are called vqvae and varsr for pickles, model for safetensors in a repository or built in.
+    """
 
     name: str
     description: str
-    repository: str
-    revision: str
     licence: str
     format: str
     files: Mapping[str, RemoteFile]
+    repository: str = ""
+    revision: str = "main"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,6 @@ def default_model() -> str:
 def _model(name: str, entry: Mapping[str, Any]) -> Model:
     files = {part: RemoteFile(**file) for part, file in entry["files"].items()}
     model = Model(name=name, **{**entry, "files": files})
-    wanted = {"vqvae", "varsr"} if model.format == "pickles" else {"model"}
-    if model.format not in FORMATS or set(files) != wanted:
+    if _PARTS.get(model.format) != set(files) or bool(model.repository) == (model.format == "built-in"):
         raise ValueError(f"{name}: format {model.format!r} with files {sorted(files)}")
     return model

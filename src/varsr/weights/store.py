@@ -9,7 +9,7 @@ from platformdirs import user_cache_path
 
 from varsr.choices import DtypeName, StoredDtype
 from varsr.device import DTYPES
-from varsr.errors import OutputError, WeightsError
+from varsr.errors import OutputError, RequestError, WeightsError
 from varsr.weights import hub
 from varsr.weights.convert import convert
 from varsr.weights.hub import Say
@@ -17,6 +17,7 @@ from varsr.weights.registry import Model, RemoteFile, load_registry
 
 HUB_PREFIX = "hf:"
 FILE = "model.safetensors"
+_BUILT_IN = Path(__file__).parent / "built_in"
 VARIANTS: tuple[StoredDtype, ...] = ("bf16", "fp32")
 
 
@@ -60,6 +61,8 @@ def install(model: Model, variant: StoredDtype, say: Say = lambda _: None) -> Pa
     """A registered model's safetensors file; what is there already is not asked for again."""
     if path := installed(model, variant):
         return path
+    if model.format == "built-in":
+        raise WeightsError(f"{model.name} is missing from this installation.", "Install varsr again.")
     files = {part: hub.download(model.repository, model.revision, file, say) for part, file in model.files.items()}
     if model.format == "safetensors":
         return files["model"]
@@ -76,12 +79,17 @@ def installed(model: Model, variant: StoredDtype) -> Path | None:
     """The file that `install` would return without a download or a conversion, if there is one."""
     if model.format == "safetensors":
         return hub.cached(model.repository, model.revision, model.files["model"])
-    target = _converted(model, variant)
+    target = _BUILT_IN / model.files["model"].name if model.format == "built-in" else _converted(model, variant)
     return target if target.exists() else None
 
 
 def remove(model: Model) -> int:
-    """Delete what was converted and what the Hub's cache holds of a model; return the bytes freed."""
+    """Delete what was converted and what the Hub's cache holds of a model; return the bytes freed.
+
+    Raises `RequestError` for a built-in one.
+    """
+    if model.format == "built-in":
+        raise RequestError(f"{model.name} is part of varsr and cannot be removed.", "It goes with varsr itself.")
     converted = [path for variant in VARIANTS if (path := _converted(model, variant)).exists()]
     freed = sum(path.stat().st_size for path in converted)
     for path in converted:
