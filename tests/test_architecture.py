@@ -23,9 +23,9 @@ ALLOWED = {
     "device": {"choices", "errors"},
     "imaging": {"choices", "errors", "files"},
     "weights": {"choices", "device", "errors", "files", "model"},
-    "naming": {"imaging"},
+    "batch": {"errors", "imaging"},
     "upscaler": {"choices", "device", "errors", "imaging", "model", "weights"},
-    "cli": {"__init__", "choices", "device", "errors", "imaging", "model", "naming", "upscaler", "weights"},
+    "cli": {"__init__", "batch", "choices", "device", "errors", "imaging", "model", "upscaler", "weights"},
 }
 ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "huggingface_hub": {"weights"}, "safetensors": {"weights"}}
 

@@ -18,13 +18,12 @@ from varsr.errors import RequestError
 from varsr.imaging.color import fix_colors
 from varsr.imaging.photo import Photo, from_image, to_image
 from varsr.imaging.resize import Picture, resize
+from varsr.imaging.size import TargetSize
 from varsr.imaging.tiles import Blend, Tile, pad, padded_length, plan_tiles
 from varsr.model.sampling import ARGMAX, Sampling, TileNoise
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_model
 from varsr.weights.store import locate
-
-MIN_SCALE, MAX_SCALE = 1.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Upscaler:
     ) -> Image.Image:
         """A picture `scale` times as large, 1 to 8. Transparency and greyness stay."""
         photo = from_image(image)
-        return to_image(self.upscale_photo(photo, scaled_size(photo.size, scale), options, on_progress))
+        return to_image(self.upscale_photo(photo, TargetSize(scale=scale).of(photo.size), options, on_progress))
 
     def upscale_photo(
         self,
@@ -194,13 +193,6 @@ class _Reporter:
     def step(self, count: int, activity: str) -> None:
         self._state = replace(self._state, done=self._state.done + count, activity=activity)
         self._on_progress(self._state)
-
-
-def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Height and width `scale` times as large. Raises `RequestError` outside 1 to 8."""
-    if not MIN_SCALE <= scale <= MAX_SCALE:
-        raise RequestError(f"A picture cannot be scaled by {scale:g}.", f"Use {MIN_SCALE:g} to {MAX_SCALE:g}.")
-    return round(size[0] * scale), round(size[1] * scale)
 
 
 def _batches(tiles: Sequence[Tile], size: int) -> Iterator[list[Tile]]:

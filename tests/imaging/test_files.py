@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.read import read_photo
-from varsr.imaging.write import check_fits, check_target, write_photo
+from varsr.imaging.write import Encoding, check_fits, check_target, write_photo
 
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF"}
 
@@ -122,7 +122,7 @@ def test_targets_are_checked_beforehand(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=complaint):
             check_target(tmp_path / path, overwrite=False)
     with pytest.raises(RequestError, match="no format"):
-        check_target(tmp_path / "new.txt", overwrite=False)
+        Encoding().of(tmp_path / "new.txt")
 
 
 def test_limits_of_formats(tmp_path: Path) -> None:

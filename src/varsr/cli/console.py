@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from varsr.errors import TooLittleMemoryError, VarsrError
 
@@ -19,18 +20,35 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress in a log
 
+OnStep = Callable[["Step"], None]
+
+
+class Watch(Protocol):
+    """Shows the progress of files and, within one, of its tiles."""
+
+    def picture(self, name: str, /) -> OnStep:
+        """Begin a picture; what is returned shows its steps."""
+
+    def file_done(self) -> None:
+        """Count a file."""
+
 
 class Messages:
     """Standard error, as verbose as was asked for."""
 
     def __init__(self) -> None:
         self.quiet = False
+        self.verbose = False
         self.debug = False
 
     def say(self, text: str) -> None:
         """A note, unless quiet."""
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
+
+    def complain(self, text: str) -> None:
+        """A failure that does not end the program."""
+        print(f"varsr: {text}", file=sys.stderr, flush=True)
 
     def fail(self, error: BaseException) -> int:
         """Report an error in one line, under --debug with its traceback; return the exit code."""
@@ -39,47 +57,88 @@ class Messages:
         if isinstance(error, MemoryError):
             error = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
         if isinstance(error, VarsrError):
-            print(f"varsr: {one_line(error)} {error.advice}", file=sys.stderr)
+            self.complain(f"{one_line(error)} {error.advice}")
             return error.exit_code
         words = f"{type(error).__name__}: {one_line(error)}"
-        print(
-            f"varsr: this should not have happened ({words}). Please report it with what --debug shows.",
-            file=sys.stderr,
-        )
+        self.complain(f"this should not have happened ({words}). Please report it with what --debug shows.")
         return 1
 
+    def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Rows of two columns, if there are any."""
+        if not rows or self.quiet:
+            return
+        table = Table(title, "reason", box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        Console(stderr=True, markup=False, highlight=False).print(table)
+
     @contextmanager
-    def progress(self, label: str) -> Iterator[Callable[[Step], None]]:
-        """Show a picture's progress: a bar on a terminal, now and then a line elsewhere, nothing when quiet."""
+    def watch(self, files: int) -> Iterator[Watch]:
+        """Show the progress of so many files: bars on a terminal, now and then a line elsewhere, nothing when quiet."""
         if self.quiet:
-            yield lambda _: None
+            yield _Silence()
         elif sys.stderr.isatty():
-            with _bar() as bar:
-                task = bar.add_task(label, activity="")
-                yield lambda step: bar.update(
-                    task, completed=step.done, total=step.total, activity=f"{step.tiles} tiles, {step.activity}"
-                )
+            with _progress() as bars:
+                yield _Bars(bars, files)
         else:
-            yield _Lines(label).show
+            yield _Lines(files)
+
+
+class _Silence:
+    def picture(self, _: str) -> OnStep:
+        return lambda _: None
+
+    def file_done(self) -> None:
+        pass
+
+
+class _Bars:
+    """Bars on a terminal: one for the files, where there are several, and one for the picture."""
+
+    def __init__(self, bars: Progress, files: int) -> None:
+        self._bars = bars
+        self._started = time.monotonic()
+        self._done = 0
+        self._files = bars.add_task("files", total=files, activity="") if files > 1 else None
+        self._picture = bars.add_task("", visible=False, activity="")
+
+    def picture(self, name: str) -> OnStep:
+        self._bars.reset(self._picture, description=name, visible=True, activity="")
+        return lambda step: self._bars.update(
+            self._picture, completed=step.done, total=step.total, activity=f"{step.tiles} tiles, {step.activity}"
+        )
+
+    def file_done(self) -> None:
+        self._done += 1
+        if self._files is not None:
+            rate = 60 * self._done / max(time.monotonic() - self._started, 1e-9)
+            self._bars.update(self._files, advance=1, activity=f"{rate:.1f} a minute")
 
 
 class _Lines:
     """Progress in a log: a line every few seconds."""
 
-    def __init__(self, label: str) -> None:
-        self._label = label
+    def __init__(self, files: int) -> None:
+        self._files = files
+        self._done = 0
         self._last = time.monotonic()
 
-    def show(self, step: Step) -> None:
+    def picture(self, name: str) -> OnStep:
+        return lambda step: self._now_and_then(
+            f"{name}: {step.done / step.total:.0%}, {step.tiles} tiles, {step.activity}"
+        )
+
+    def file_done(self) -> None:
+        self._done += 1
+        if self._files > 1:
+            self._now_and_then(f"{self._done} of {self._files} files")
+
+    def _now_and_then(self, text: str) -> None:
         now = time.monotonic()
         if now - self._last < SECONDS_BETWEEN_LINES:
             return
         self._last = now
-        print(
-            f"{self._label}: {step.done / step.total:.0%}, {step.tiles} tiles, {step.activity}",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(text, file=sys.stderr, flush=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -87,14 +146,14 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _bar() -> Progress:
+def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[activity]}"),
+        TextColumn("{task.fields[activity]}", markup=False),
         console=Console(stderr=True),
     )
 

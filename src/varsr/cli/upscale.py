@@ -8,55 +8,93 @@ from typing import Annotated, Any
 import typer
 
 from varsr.choices import ColorFix, DtypeName
-from varsr.cli.console import messages
-from varsr.cli.options import Debug, Quiet
+from varsr.cli.options import Debug, Quiet, Verbose
+
+OUTPUT, SIZE, FILES, MODEL, GENERATION, MACHINE = "Output", "Size", "Files", "Model", "Generation", "Machine"
 
 
-def _option(*names: str, panel: str | None = None, default: str | None = None, help: str, **limits: Any) -> Any:
+def _option(*names: str, panel: str, default: str | None = None, help: str, **limits: Any) -> Any:
     """An option whose default, where it is no plain value, is described in words."""
     return typer.Option(*names, rich_help_panel=panel, help=help, show_default=default or True, **limits)
 
 
+_inputs = typer.Argument(help="Pictures and folders of pictures; - is standard input.", show_default=False)
 _output = _option(
-    "--output", "-o", help="Where to write; the suffix is the format.", default="beside the input, NAME_x4"
+    "--output", "-o", panel=OUTPUT, help="File for the result of one input; - is standard output.", default="by --name"
 )
-_scale = _option(help="How many times as wide and high, 1 to 8, fractions too.")
-_overwrite = _option("--overwrite", help="Replace an output that exists.")
+_output_dir = _option(
+    "--output-dir", "-d", panel=OUTPUT, help="Folder for results; the tree below is kept.", default="beside the input"
+)
+_name = _option("--name", panel=OUTPUT, help="Names of results; fields are {stem} {size} {scale} {ext} {model}.")
+_format = _option(
+    "--format", "-f", panel=OUTPUT, help="jpeg, png, webp, tiff, bmp, gif or avif.", default="the input's, else png"
+)
+_quality = _option(panel=OUTPUT, min=1, max=100, help="Of JPEG, WebP and AVIF.")
+_lossless = _option("--lossless", panel=OUTPUT, help="Lose nothing in WebP and AVIF.")
+_scale = _option("--scale", "-s", panel=SIZE, help="Times as wide and high, 1 to 8, fractions too.", default="4")
+_width = _option(panel=SIZE, min=1, help="Width of the result in pixels.")
+_height = _option(panel=SIZE, min=1, help="Height of the result in pixels.")
+_longest = _option(panel=SIZE, min=1, help="Longer side of the result in pixels.")
+_megapixels = _option(panel=SIZE, min=0.0001, help="Area of the result in millions of pixels.")
+_recursive = _option("--recursive", "-r", panel=FILES, help="Look into the folders of folders too.")
+_overwrite = _option("--overwrite", panel=FILES, help="Replace outputs that exist.")
+_skip_existing = _option("--skip-existing", panel=FILES, help="Leave inputs whose output exists: resumes a run.")
+_dry_run = _option("--dry-run", "-n", panel=FILES, help="Show what would be done, do nothing.")
+_fail_fast = _option("--fail-fast", panel=FILES, help="Stop at the first failure instead of going on.")
+_shard = _option(panel=FILES, help="Do part 2 of 8 of the files as 2/8.", default="all")
+_max_pixels = _option(panel=FILES, min=1, help="Refuse inputs with more pixels.")
+_json = _option("--json", panel=FILES, help="Print one JSON object a line for each file.")
 _model = _option(
     "--model",
     "-m",
-    panel="Model",
+    panel=MODEL,
     envvar="VARSR_MODEL",
     help="A name that `varsr models` lists, a safetensors file, a folder, or hf:owner/name@revision.",
     default="the one marked in `varsr models`",
 )
 _cfg = _option(
-    panel="Generation",
+    panel=GENERATION,
     min=0,
     help="Strength of guidance, 0 for none: more is crisper and less faithful.",
     default="the model's",
 )
-_seed = _option(panel="Generation", min=0, help="Same seed, same result.")
+_seed = _option(panel=GENERATION, min=0, help="Same seed, same result.")
 _top_k = _option(
-    panel="Generation", min=0, help="Draw tokens from the K likeliest; 1 takes the likeliest, 0 considers all."
+    panel=GENERATION, min=0, help="Draw tokens from the K likeliest; 1 takes the likeliest, 0 considers all."
 )
-_top_p = _option(panel="Generation", min=0, max=1, help="Draw from the fewest tokens that hold this probability.")
-_temperature = _option(panel="Generation", min=0.01, help="Flatten (above 1) or sharpen (below 1) the draw.")
-_no_corrector = _option("--no-corrector", panel="Generation", help="Leave quantization errors as they are.")
-_color_fix = _option(panel="Generation", help="Bring colours back to the input's.", default="the model's")
+_top_p = _option(panel=GENERATION, min=0, max=1, help="Draw from the fewest tokens that hold this probability.")
+_temperature = _option(panel=GENERATION, min=0.01, help="Flatten (above 1) or sharpen (below 1) the draw.")
+_no_corrector = _option("--no-corrector", panel=GENERATION, help="Leave quantization errors as they are.")
+_color_fix = _option(panel=GENERATION, help="Bring colours back to the input's.", default="the model's")
 _tile_overlap = _option(
-    panel="Machine", min=0, help="Latent cells that neighbouring tiles share.", default="a quarter tile, 8 for varsr"
+    panel=MACHINE, min=0, help="Latent cells that neighbouring tiles share.", default="a quarter tile, 8 for varsr"
 )
-_batch_size = _option(panel="Machine", min=1, help="Tiles at a time.", default="by model and device")
-_device = _option(panel="Machine", help="auto, cpu, cuda, cuda:1, mps.")
-_dtype = _option(panel="Machine", help="The type to compute in; auto is the fastest.")
+_batch_size = _option(panel=MACHINE, min=1, help="Tiles at a time.", default="by model and device")
+_device = _option(panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")
+_dtype = _option(panel=MACHINE, help="The type to compute in; auto is the fastest.")
 
 
 def upscale(
-    input: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP or TIFF.", show_default=False)],
+    inputs: Annotated[list[Path], _inputs],
     output: Annotated[Path | None, _output] = None,
-    scale: Annotated[float, _scale] = 4.0,
+    output_dir: Annotated[Path | None, _output_dir] = None,
+    name: Annotated[str, _name] = "{stem}_{size}{ext}",
+    format: Annotated[str | None, _format] = None,
+    quality: Annotated[int, _quality] = 95,
+    lossless: Annotated[bool, _lossless] = False,
+    scale: Annotated[float | None, _scale] = None,
+    width: Annotated[int | None, _width] = None,
+    height: Annotated[int | None, _height] = None,
+    longest: Annotated[int | None, _longest] = None,
+    megapixels: Annotated[float | None, _megapixels] = None,
+    recursive: Annotated[bool, _recursive] = False,
     overwrite: Annotated[bool, _overwrite] = False,
+    skip_existing: Annotated[bool, _skip_existing] = False,
+    dry_run: Annotated[bool, _dry_run] = False,
+    fail_fast: Annotated[bool, _fail_fast] = False,
+    shard: Annotated[str, _shard] = "1/1",
+    max_pixels: Annotated[int, _max_pixels] = 400_000_000,
+    json: Annotated[bool, _json] = False,
     model: Annotated[str, _model] = "",
     cfg: Annotated[float | None, _cfg] = None,
     seed: Annotated[int, _seed] = 0,
@@ -70,27 +108,45 @@ def upscale(
     device: Annotated[str, _device] = "auto",
     dtype: Annotated[DtypeName, _dtype] = "auto",
     quiet: Quiet = False,
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Upscale a picture. Prints the path of the result.
+    """Upscale pictures. Prints the path of each result.
 
     varsr upscale photo.jpg
 
-    varsr upscale scan.tif -o large.tif --scale 2.5
-    """
-    from varsr.imaging.read import read_photo  # heavy imports wait until a command runs
-    from varsr.imaging.write import check_fits, check_target, write_photo
-    from varsr.model.sampling import Sampling
-    from varsr.naming import default_output
-    from varsr.upscaler import Options, Upscaler, scaled_size
-    from varsr.weights.registry import default_model
-    from varsr.weights.store import locate
+    varsr upscale album/ --recursive --output-dir large/ --skip-existing
 
-    photo = read_photo(input)
-    size = scaled_size(photo.size, scale)
-    target = output or default_output(input, photo.format, scale)
-    check_target(target, overwrite)
-    check_fits(target, size, photo.alpha is not None)
+    curl -s https://example.org/a.jpg | varsr upscale - -o - --format png | feh -
+    """
+    from varsr.batch.naming import Naming, format_named  # heavy imports wait until a command runs
+    from varsr.batch.plan import STREAM, Job, Shard, plan
+    from varsr.batch.run import Policy
+    from varsr.cli.work import Work, announce, carry_out
+    from varsr.errors import RequestError
+    from varsr.imaging.size import TargetSize
+    from varsr.imaging.write import Encoding
+    from varsr.model.sampling import Sampling
+    from varsr.upscaler import Options
+    from varsr.weights.registry import default_model
+
+    named = {"width": width, "height": height, "longest": longest, "megapixels": megapixels}
+    wanted = TargetSize(scale=4.0 if scale is None and not any(named.values()) else scale, **named)  # type: ignore[arg-type]
+    chosen = model or default_model()
+    encoding = Encoding(quality, lossless, format_named(format) if format else None)
+    values = {"size": wanted.label, "scale": wanted.label.removeprefix("x"), "model": Path(chosen).stem}
+    if output is not None and (len(inputs) > 1 or inputs[0].is_dir()):
+        raise RequestError("-o names one file, and there are several inputs.", "Use --output-dir.")
+    if output == STREAM and encoding.format is None:
+        raise RequestError("Standard output has no suffix to tell the format.", "Add --format png, say.")
+    if output is not None:
+        encoding.of(output)
+        jobs = [Job(inputs[0], output)]
+    else:
+        jobs = Shard.parse(shard).of(plan(inputs, recursive, Naming(name, output_dir, encoding.format), values))
+    if dry_run:
+        announce(jobs, json)
+        return
     options = Options(
         cfg=cfg,
         seed=seed,
@@ -100,9 +156,5 @@ def upscale(
         overlap=tile_overlap,
         batch_size=batch_size,
     )
-    path = locate(model or default_model(), dtype, messages.say)
-    upscaler = Upscaler.from_checkpoint(path, device=device, dtype=dtype)
-    with messages.progress(input.name) as on_progress:
-        result = upscaler.upscale_photo(photo, size, options, on_progress)
-    write_photo(result, target)
-    print(target)
+    policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, create_folders=output_dir is not None)
+    raise typer.Exit(carry_out(Work(jobs, wanted, encoding, policy, options, chosen, device, dtype, json)))

@@ -17,6 +17,7 @@ class Metadata:
     exif: bytes | None = None
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import PngImagePlugin
 
 from varsr.errors import OutputError, RequestError
 from varsr.files import reason, replacing
+from varsr.imaging.formats import BY_SUFFIX, Format
 from varsr.imaging.photo import Photo, to_image
-
-SUFFIXES = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
-    "PNG": {},
-    "WEBP": {"quality": 95, "method": 4},
-    "TIFF": {"compression": "tiff_deflate"},
-}
-_LONGEST = {"JPEG": 65_535, "WEBP": 16_383}
+from varsr.imaging.size import Size
 
 
-def format_of(path: Path) -> str:
-    """The format that a file's suffix asks for. Raises `RequestError` where it asks for none."""
-    format = SUFFIXES.get(path.suffix.lower())
-    if format is None:
-        raise RequestError(f"{path} names no format that can be written.", f"Use one of {', '.join(SUFFIXES)}.")
-    return format
+@dataclass(frozen=True)
+class Encoding:
+    """How results are encoded, where the format leaves a choice. `format` overrules the suffix."""
+
+    quality: int = 95
+    lossless: bool = False
+    format: Format | None = None
+
+    def of(self, path: Path) -> Format:
+        """The format of a file. Raises `RequestError` where its suffix names none that can be written."""
+        found = self.format or BY_SUFFIX.get(path.suffix.lower())
+        if found is None:
+            raise RequestError(
+                f"{path} names no format that can be written.", f"Use one of {', '.join(BY_SUFFIX)}, or --format."
+            )
+        return found
+
+
+DEFAULT = Encoding()
 
 
 def check_target(path: Path, overwrite: bool) -> None:
-    """Raise `OutputError` or `RequestError` now where writing `path` is bound to fail later."""
-    format_of(path)
+    """Raise `OutputError` now where writing `path` is bound to fail later."""
     if not path.parent.is_dir():
         raise OutputError(f"There is no folder {path.parent}.", "Create it first.")
     if path.is_dir():
@@ -53,40 +53,65 @@ def check_target(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} cannot be written ({reason(error)}).", "Choose another place with -o.") from error
 
 
-def check_fits(path: Path, size: tuple[int, int], transparent: bool) -> None:
-    """Raise `RequestError` where the format of `path` cannot hold such a picture."""
-    format = format_of(path)
-    if transparent and format == "JPEG":
-        raise RequestError(f"{path}: JPEG cannot hold the transparency of the input.", "Write PNG, WebP or TIFF.")
-    if max(size) > _LONGEST.get(format, max(size)):
+def create_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises `OutputError` where that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {path} cannot be made ({reason(error)}).", "Choose another with -d.") from error
+
+
+def check_fits(path: Path, size: Size, transparent: bool, encoding: Encoding = DEFAULT) -> None:
+    """Raise `RequestError` where the format of `path` cannot hold such a picture, or not as asked."""
+    format = encoding.of(path)
+    if transparent and not format.transparency:
         raise RequestError(
-            f"{path}: {format} holds at most {_LONGEST[format]} pixels a side, not {max(size)}.", "Write PNG or TIFF."
+            f"{path}: {format.name} cannot hold the transparency of the input.", "Write PNG, WebP, TIFF or AVIF."
         )
+    if max(size) > format.longest:
+        raise RequestError(
+            f"{path}: {format.name} holds at most {format.longest} pixels a side, not {max(size)}.",
+            "Write PNG or TIFF.",
+        )
+    if encoding.lossless and format.lossless is None:
+        raise RequestError(f"{path}: {format.name} cannot be lossless.", "Write PNG, WebP, TIFF or AVIF.")
 
 
-def write_photo(photo: Photo, path: Path) -> None:
-    """Write a photo with its metadata in the format of the suffix. Raises `OutputError` where that fails."""
-    format = format_of(path)
-    image = to_image(photo)
-    options = _OPTIONS[format] | {
-        name: value
-        for name, value in (
-            ("exif", photo.metadata.exif),
-            ("icc_profile", photo.metadata.icc_profile),
-            ("dpi", photo.metadata.dpi),
-        )
-        if value is not None
-    }
+def write_photo(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> None:
+    """Write a photo with its metadata. Raises `OutputError` where that fails."""
     try:
         with replacing(path) as temporary:
-            _save(image, temporary, format, options)
+            _save(photo, temporary, encoding.of(path), encoding)
     except OSError as error:
         raise OutputError(
             f"{path} could not be written ({reason(error)}).", "Free some space or choose another place."
         ) from error
 
 
-def _save(image: Image.Image, path: Path, format: str, options: dict[str, Any]) -> None:
-    if format == "JPEG" and image.mode == "L":
-        options = {name: value for name, value in options.items() if name != "subsampling"}
-    image.save(path, format, **options)
+def encode(photo: Photo, encoding: Encoding) -> bytes:
+    """A photo as the bytes of a file of the format that `encoding` names."""
+    assert encoding.format is not None
+    buffer = io.BytesIO()
+    _save(photo, buffer, encoding.format, encoding)
+    return buffer.getvalue()
+
+
+def _save(photo: Photo, file: Path | BinaryIO, format: Format, encoding: Encoding) -> None:
+    image = to_image(photo)
+    options = format.options | ({"quality": encoding.quality} if format.has_quality else {})
+    if encoding.lossless and format.lossless is not None:
+        options |= format.lossless
+    if image.mode == "L":
+        options.pop("subsampling", None)
+    metadata = {name: value for name, value in _metadata(photo).items() if name in format.metadata}
+    image.save(file, format.name, **options, **metadata)
+
+
+def _metadata(photo: Photo) -> dict[str, Any]:
+    kept = photo.metadata
+    found: dict[str, Any] = {"exif": kept.exif, "icc_profile": kept.icc_profile, "dpi": kept.dpi, "xmp": kept.xmp}
+    if kept.xmp is not None:  # PNG keeps it as a text of this name
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", kept.xmp.decode("utf-8", "replace"))
+        found["pnginfo"] = text
+    return {name: value for name, value in found.items() if value is not None}

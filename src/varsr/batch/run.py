@@ -1,0 +1,174 @@
+"""Doing it: files are read ahead and written behind in threads while the model computes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from varsr.batch.plan import STREAM, Job
+from varsr.errors import InputError, OutputError, RequestError, TooLittleMemoryError, VarsrError
+from varsr.imaging.photo import Photo
+from varsr.imaging.read import read_photo, read_stream
+from varsr.imaging.size import Size, TargetSize
+from varsr.imaging.write import Encoding, check_fits, check_target, create_folder, encode, write_photo
+
+READ_AHEAD = 3
+WRITERS = 2
+
+PICTURE_ERRORS = (InputError, OutputError, RequestError, TooLittleMemoryError)
+"""What concerns one picture; the next may fare better."""
+
+Status = Literal["done", "skipped", "failed"]
+Upscale = Callable[[Job, Photo, Size], Photo]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What to do about outputs that exist, folders that do not, failures and very large inputs."""
+
+    overwrite: bool = False
+    skip_existing: bool = False
+    fail_fast: bool = False
+    max_pixels: int | None = None
+    create_folders: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job. Sizes are (height, width); `error` is set where it failed."""
+
+    job: Job
+    status: Status
+    size: Size | None = None
+    target_size: Size | None = None
+    seconds: float = 0.0
+    error: VarsrError | None = None
+
+
+@dataclass
+class Clock:
+    """How long the model computed, of how long in all."""
+
+    started: float = field(default_factory=time.monotonic)
+    computed: float = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return max(time.monotonic() - self.started, 1e-9)
+
+    @property
+    def share(self) -> float:
+        """The part of the time in which the model computed."""
+        return self.computed / self.elapsed
+
+
+@dataclass(frozen=True)
+class Run:
+    """How each job is done: by `upscale`, to `size`, encoded and guarded as told. `clock` notes the time."""
+
+    upscale: Upscale
+    size: TargetSize
+    encoding: Encoding
+    policy: Policy
+    clock: Clock
+
+    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Do the jobs and yield the outcome of each, in order.
+
+        A picture that cannot be read, computed or written is an outcome; any other exception ends the run. What
+        is being written is finished whole even then.
+        """
+        reading: deque[tuple[Job, Future[Photo | None]]] = deque()
+        writing: deque[Future[Outcome]] = deque()
+        rest = iter(jobs)
+        with _pool(1) as readers, _pool(WRITERS) as writers:
+            while True:
+                while len(reading) < READ_AHEAD and (job := next(rest, None)):
+                    reading.append((job, readers.submit(self._prepare, job)))
+                if not reading:
+                    break
+                writing.append(self._advance(*reading.popleft(), writers))
+                while writing and (writing[0].done() or len(writing) > WRITERS):
+                    outcome = writing.popleft().result()
+                    yield outcome
+                    if outcome.status == "failed" and self.policy.fail_fast:
+                        return
+            for last in writing:
+                yield last.result()
+
+    def _prepare(self, job: Job) -> Photo | None:
+        """The picture of a job, or None where there is nothing to do."""
+        if self.policy.skip_existing and job.target.exists():
+            return None
+        if not self.policy.overwrite and _same(job.source, job.target):
+            raise OutputError(f"{job.target} is the input itself.", "Choose another name, or use --overwrite.")
+        if job.target.exists() or not self.policy.create_folders:
+            self._check(job)
+        if job.source == STREAM:
+            return read_stream(sys.stdin.buffer, self.policy.max_pixels)
+        photo = read_photo(job.source, self.policy.max_pixels)
+        if self.policy.create_folders:
+            create_folder(job.target.parent)
+        return photo
+
+    def _check(self, job: Job) -> None:
+        if job.target != STREAM:
+            check_target(job.target, self.policy.overwrite)
+
+    def _advance(self, job: Job, future: Future[Photo | None], writers: ThreadPoolExecutor) -> Future[Outcome]:
+        """Compute a job and have it written; the future holds its outcome."""
+        outcome = Outcome(job, "skipped")
+        started = time.monotonic()
+        try:
+            photo = future.result()
+            if photo is None:
+                return _settled(outcome)
+            outcome = replace(outcome, size=photo.size)
+            wanted = self.size.of(photo.size)
+            outcome = replace(outcome, target_size=wanted)
+            check_fits(job.target, wanted, photo.alpha is not None, self.encoding)
+            began = time.monotonic()
+            result = self.upscale(job, photo, wanted)
+            self.clock.computed += time.monotonic() - began
+        except PICTURE_ERRORS as error:
+            return _settled(_failed(outcome, error, started))
+        return writers.submit(self._write, outcome, result, started)
+
+    def _write(self, outcome: Outcome, result: Photo, started: float) -> Outcome:
+        try:
+            if outcome.job.target == STREAM:
+                sys.stdout.buffer.write(encode(result, self.encoding))
+                sys.stdout.buffer.flush()
+            else:
+                write_photo(result, outcome.job.target, self.encoding)
+        except PICTURE_ERRORS as error:
+            return _failed(outcome, error, started)
+        return replace(outcome, status="done", seconds=time.monotonic() - started)
+
+
+class _pool(ThreadPoolExecutor):  # noqa: N801, a context manager
+    """A pool that drops what it has not begun when the block is left, and finishes what it has."""
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+def _failed(outcome: Outcome, error: VarsrError, started: float) -> Outcome:
+    return replace(outcome, status="failed", error=error, seconds=time.monotonic() - started)
+
+
+def _settled(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    future.set_result(outcome)
+    return future
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.exists() and second.exists() and first.samefile(second)

@@ -1,0 +1,120 @@
+"""Carrying out a plan: load the model, run the jobs, show and report what becomes of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from varsr.batch.plan import STREAM, Job
+from varsr.batch.run import Clock, Outcome, Policy, Run
+from varsr.choices import DtypeName
+from varsr.cli.console import messages, one_line
+from varsr.device import pick_device
+from varsr.imaging.photo import Photo
+from varsr.imaging.size import Size, TargetSize
+from varsr.imaging.write import Encoding
+from varsr.upscaler import Options, Upscaler
+from varsr.weights.store import locate
+
+SOME_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan and all that it takes to carry it out."""
+
+    jobs: Sequence[Job]
+    size: TargetSize
+    encoding: Encoding
+    policy: Policy
+    options: Options
+    model: str
+    device: str
+    dtype: DtypeName
+    json: bool
+
+    def load(self) -> Upscaler:
+        """The model, ready."""
+        return Upscaler.from_checkpoint(
+            locate(self.model, self.dtype, messages.say), device=self.device, dtype=self.dtype
+        )
+
+
+def announce(jobs: Sequence[Job], as_json: bool) -> None:
+    """Print what would be done."""
+    for job in jobs:
+        exists = job.target.exists()
+        if as_json:
+            print(json.dumps({"input": str(job.source), "output": str(job.target), "exists": exists}))
+        else:
+            print(f"{job.source} -> {job.target}{' (exists)' if exists else ''}")
+
+
+def carry_out(work: Work) -> int:
+    """Do the work; return the exit code: 0, the error's own for a single picture, 1 where some of several failed."""
+    pick_device(work.device)  # what is wrong with it would be wrong for every picture
+    upscaler: Upscaler | None = None
+    clock = Clock()
+    outcomes = []
+    with messages.watch(len(work.jobs)) as watch:
+
+        def upscale(job: Job, photo: Photo, size: Size) -> Photo:
+            nonlocal upscaler
+            upscaler = upscaler or work.load()  # not before there is something to do
+            return upscaler.upscale_photo(photo, size, work.options, watch.picture(job.source.name))
+
+        for outcome in Run(upscale, work.size, work.encoding, work.policy, clock).outcomes(work.jobs):
+            outcomes.append(outcome)
+            watch.file_done()
+            _tell(outcome, work)
+    failures = [outcome.error for outcome in outcomes if outcome.error]
+    if len(work.jobs) == 1:
+        return messages.fail(failures[0]) if failures else 0
+    _sum_up(outcomes, clock, len(work.jobs))
+    return SOME_FAILED if failures else 0
+
+
+def _tell(outcome: Outcome, work: Work) -> None:
+    """Print a job's outcome as it comes: a path or a JSON object on standard output, a complaint on the other."""
+    if outcome.error and len(work.jobs) > 1:
+        messages.complain(f"{outcome.job.source}: {one_line(outcome.error)}")
+    if outcome.job.target == STREAM:
+        return
+    if work.json:
+        print(json.dumps(_as_json(outcome, work)), flush=True)
+    elif outcome.status == "done":
+        print(outcome.job.target, flush=True)
+
+
+def _as_json(outcome: Outcome, work: Work) -> dict[str, Any]:
+    def wide(size: Size | None) -> list[int] | None:
+        return [size[1], size[0]] if size else None
+
+    return {
+        "input": str(outcome.job.source),
+        "output": str(outcome.job.target),
+        "status": outcome.status,
+        "input_size": wide(outcome.size),
+        "output_size": wide(outcome.target_size),
+        "seconds": round(outcome.seconds, 3),
+        "model": work.model,
+        "seed": work.options.seed,
+        "error": one_line(outcome.error) if outcome.error else None,
+    }
+
+
+def _sum_up(outcomes: Sequence[Outcome], clock: Clock, planned: int) -> None:
+    """Say on standard error what became of all jobs, with the reason for each failure."""
+    counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed")}
+    left = planned - len(outcomes)
+    words = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not begun"] if left else [])
+    messages.say(", ".join(words) + ".")
+    messages.table("failed", [(str(o.job.source), one_line(o.error)) for o in outcomes if o.error])
+    if messages.verbose and counts["done"]:
+        seconds = clock.elapsed
+        rate = 60 * counts["done"] / seconds
+        messages.say(
+            f"{seconds:.1f} s, {rate:.1f} pictures a minute, the model computed {clock.share:.0%} of the time."
+        )

@@ -1,0 +1,44 @@
+"""The formats of picture files: which are read, which are written, by what suffix and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+HEIF_SUFFIXES = (".heic", ".heif")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that can be written. `lossless` holds what Pillow must be told for it, None where it cannot be."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    lossless: dict[str, Any] | None = field(default_factory=dict)
+    has_quality: bool = False
+    transparency: bool = True
+    longest: int = 2**31 - 1
+    metadata: tuple[str, ...] = ("exif", "icc_profile", "dpi", "xmp")
+
+
+FORMATS = (
+    Format(
+        "JPEG",
+        (".jpg", ".jpeg"),
+        {"subsampling": "4:4:4"},
+        lossless=None,
+        has_quality=True,
+        transparency=False,
+        longest=65_535,
+    ),
+    Format("PNG", (".png",), metadata=("exif", "icc_profile", "dpi", "pnginfo")),
+    Format("WEBP", (".webp",), {"method": 4}, {"lossless": True}, has_quality=True, longest=16_383),
+    Format("TIFF", (".tif", ".tiff"), {"compression": "tiff_deflate"}),
+    Format("BMP", (".bmp",), transparency=False, metadata=("dpi",)),
+    Format("GIF", (".gif",), longest=65_535, metadata=()),
+    Format("AVIF", (".avif",), {}, {"quality": 100, "subsampling": "4:4:4"}, has_quality=True, longest=65_535),
+)
+BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes}
+READ_SUFFIXES = (*BY_SUFFIX, *HEIF_SUFFIXES, ".jpe", ".jfif")

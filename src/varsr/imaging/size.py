@@ -1,0 +1,62 @@
+"""How large a result is to be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from varsr.errors import RequestError
+
+MIN_SCALE, MAX_SCALE = 1.0, 8.0
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+@dataclass(frozen=True)
+class TargetSize:
+    """One way to say how large: a factor, a width, a height, the longest side in pixels, or millions of pixels."""
+
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    longest: int | None = None
+    megapixels: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `RequestError` unless exactly one is given."""
+        given = [v for v in (self.scale, self.width, self.height, self.longest, self.megapixels) if v is not None]
+        if len(given) != 1:
+            raise RequestError(
+                "The size is given more than once.", "Use one of --scale, --width, --height, --longest, --megapixels."
+            )
+
+    @property
+    def label(self) -> str:
+        """The size in a file's name: x4, w2000, h1080, l4000 or 12mp."""
+        for letter, value in (("x", self.scale), ("w", self.width), ("h", self.height), ("l", self.longest)):
+            if value is not None:
+                return f"{letter}{value:g}"
+        return f"{self.megapixels:g}mp"
+
+    def of(self, size: Size) -> Size:
+        """The size of the result of a picture. Raises `RequestError` where that is less than 1 or more than 8 times."""
+        height, width = size
+        scale = self._factor(height, width)
+        if not MIN_SCALE <= scale <= MAX_SCALE:
+            raise RequestError(
+                f"A picture of {width} x {height} cannot be scaled by {scale:.4g}.",
+                f"Use {MIN_SCALE:g} to {MAX_SCALE:g} times its size.",
+            )
+        return self.height or round(height * scale), self.width or round(width * scale)
+
+    def _factor(self, height: int, width: int) -> float:
+        if self.width is not None:
+            return self.width / width
+        if self.height is not None:
+            return self.height / height
+        if self.longest is not None:
+            return self.longest / max(height, width)
+        if self.megapixels is not None:
+            return math.sqrt(self.megapixels * 1e6 / (height * width))
+        assert self.scale is not None
+        return self.scale
