@@ -6,14 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
+from varsr.imaging.deep import read_deep, write_deep
+from varsr.imaging.photo import from_channels
 from varsr.imaging.read import read_photo
+from varsr.imaging.resize import resize
 from varsr.imaging.write import Encoding, check_fits, check_target, write_photo
 
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF"}
+OTHERS = {".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF"}
 
 
 @pytest.fixture
@@ -29,13 +34,13 @@ def round_trip(path: Path, target: Path) -> Image.Image:
         return written
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", [*FORMATS, *OTHERS])
 def test_each_format_comes_back(image: Image.Image, tmp_path: Path, suffix: str) -> None:
     source = tmp_path / f"in{suffix}"
     image.save(source, quality=100)
     written = round_trip(source, tmp_path / f"out{suffix}")
-    assert written.format == FORMATS[suffix]
-    assert np.abs(np.asarray(written, int) - np.asarray(image, int)).mean() < 4
+    assert written.format == (FORMATS | OTHERS)[suffix]
+    assert np.abs(np.asarray(written.convert("RGB"), int) - np.asarray(image, int)).mean() < 6
 
 
 def test_orientation_is_applied_and_reset(image: Image.Image, tmp_path: Path) -> None:
@@ -80,11 +85,122 @@ def test_palette_with_transparency(image: Image.Image, tmp_path: Path) -> None:
     assert round_trip(tmp_path / "in.png", tmp_path / "out.png").mode == "RGBA"
 
 
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
-    values = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
-    Image.fromarray(values).save(tmp_path / "in.png")
-    written = np.asarray(round_trip(tmp_path / "in.png", tmp_path / "out.png"), int)
-    assert np.abs(written - values // 257).max() <= 1
+@pytest.fixture
+def deep_values() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 65536, (20, 30, 4), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("planes", [1, 2, 3, 4])
+def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, deep_values: np.ndarray, suffix: str, planes: int) -> None:
+    values = deep_values[..., :planes]
+    values[..., -1] |= 1  # nothing is wholly transparent
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    write_deep(values.astype(np.float32) / np.float32(65535), source, FORMATS[suffix], {})
+    write_photo(read_photo(source), target)
+    expected = values[..., [0, 0, 0, 1]] if (suffix, planes) == (".tif", 2) else values
+    np.testing.assert_allclose(read_deep(target, FORMATS[suffix]) * 65535, expected, atol=1)
+    with Image.open(target) as opened:  # another reader finds it well formed
+        opened.load()
+        assert opened.size == (30, 20)
+
+
+def test_sixteen_bits_written_by_others(tmp_path: Path, deep_values: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "planar.tif", deep_values[..., :3].transpose(2, 0, 1), photometric="rgb")
+    np.testing.assert_allclose(read_photo(tmp_path / "planar.tif").color * 65535, deep_values[..., :3], atol=1)
+    Image.fromarray(deep_values[..., 0]).save(tmp_path / "grey.png")
+    photo = read_photo(tmp_path / "grey.png")
+    assert photo.deep
+    assert photo.grey
+    np.testing.assert_allclose(photo.color[..., 0] * 65535, deep_values[..., 0], atol=1)
+
+
+def test_sixteen_bits_keep_their_metadata_and_orientation(tmp_path: Path, deep_values: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    metadata = {"exif": exif.tobytes(), "icc_profile": profile, "dpi": (300.0, 300.0), "xmp": b"<x/>"}
+    write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", metadata)
+    written = round_trip(tmp_path / "in.png", tmp_path / "out.png")
+    assert written.size == (20, 30)
+    assert written.getexif().get(0x0112, 1) == 1
+    assert written.info["icc_profile"] == profile
+    assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert "<x/>" in str(written.info["XML:com.adobe.xmp"])
+    upright = np.rot90(deep_values[..., :3], -1)
+    np.testing.assert_allclose(read_deep(tmp_path / "out.png", "PNG") * 65535, upright, atol=1)
+
+
+def test_sixteen_bits_become_eight_where_the_format_has_no_more(tmp_path: Path, deep_values: np.ndarray) -> None:
+    write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", {})
+    written = np.asarray(round_trip(tmp_path / "in.png", tmp_path / "out.bmp"), int)
+    assert np.abs(written - deep_values[..., :3] / 257).max() <= 1
+
+
+def wide_profile() -> bytes:
+    """An RGB profile with other primaries than sRGB: its red and green change places."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    table = {}
+    for number in range(int.from_bytes(profile[128:132], "big")):
+        at = 132 + 12 * number
+        table[bytes(profile[at : at + 4])] = at
+    red, green = table[b"rXYZ"], table[b"gXYZ"]
+    profile[red + 4 : red + 12], profile[green + 4 : green + 12] = (
+        profile[green + 4 : green + 12],
+        profile[red + 4 : red + 12],
+    )
+    description = profile.find("sRGB".encode("utf-16-be"))
+    profile[description : description + 8] = "test".encode("utf-16-be")
+    return bytes(profile)
+
+
+def test_a_profile_is_honoured_and_kept(image: Image.Image, tmp_path: Path) -> None:
+    image.save(tmp_path / "in.png", icc_profile=wide_profile())
+    photo = read_photo(tmp_path / "in.png")
+    swapped = np.asarray(image, np.float32)[..., [1, 0, 2]] / 255
+    np.testing.assert_allclose(photo.color, swapped, atol=0.02)  # the model sees sRGB
+    written = round_trip(tmp_path / "in.png", tmp_path / "out.png")
+    assert written.info["icc_profile"] == wide_profile()
+    assert np.abs(np.asarray(written, int) - np.asarray(image, int)).max() <= 1
+
+
+def test_a_damaged_profile_harms_nothing(image: Image.Image, tmp_path: Path) -> None:
+    image.save(tmp_path / "in.png", icc_profile=wide_profile()[:200])
+    written = round_trip(tmp_path / "in.png", tmp_path / "out.png")
+    assert np.array_equal(np.asarray(written), np.asarray(image))
+
+
+def test_ink_becomes_light(image: Image.Image, tmp_path: Path) -> None:
+    image.convert("CMYK").save(tmp_path / "in.jpg", quality=95)
+    written = round_trip(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    assert written.mode == "RGB"
+    assert np.abs(np.asarray(written, int) - np.asarray(image, int)).mean() < 6
+
+
+def test_xmp_is_kept(image: Image.Image, tmp_path: Path) -> None:
+    image.save(tmp_path / "in.jpg", xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>")
+    for suffix in (".jpg", ".png", ".webp"):
+        written = round_trip(tmp_path / "in.jpg", tmp_path / f"out{suffix}")
+        assert "xmpmeta" in str(written.info.get("xmp") or written.info.get("XML:com.adobe.xmp"))
+
+
+def test_colour_under_transparency_does_not_bleed() -> None:
+    """A white disc cut out of magenta that nobody sees: enlarged, its edge stays white."""
+    rows, columns = np.mgrid[-16:16, -16:16]
+    inside = (rows**2 + columns**2 < 100)[..., None]
+    channels = np.where(inside, 1.0, [1, 0, 1]).astype(np.float32)
+    photo = from_channels(np.concatenate((channels, inside.astype(np.float32)), axis=-1))
+    enlarged = resize(photo.color, (128, 128))
+    visible = resize(inside.astype(np.float32), (128, 128))[..., 0] > 0.02
+    assert enlarged[visible].min() > 0.98
+
+
+def test_heic(image: Image.Image, tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the plug-in for HEIC")
+    pillow_heif.from_pillow(image).save(tmp_path / "in.heic", quality=95)
+    photo = read_photo(tmp_path / "in.heic")
+    assert photo.size == (36, 48)
+    assert np.abs(photo.color * 255 - np.asarray(image, np.float32)).mean() < 6
 
 
 @pytest.mark.parametrize(

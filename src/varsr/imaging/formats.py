@@ -19,6 +19,7 @@ class Format:
     lossless: dict[str, Any] | None = field(default_factory=dict)
     has_quality: bool = False
     transparency: bool = True
+    deep: bool = False
     longest: int = 2**31 - 1
     metadata: tuple[str, ...] = ("exif", "icc_profile", "dpi", "xmp")
 
@@ -33,9 +34,9 @@ FORMATS = (
         transparency=False,
         longest=65_535,
     ),
-    Format("PNG", (".png",), metadata=("exif", "icc_profile", "dpi", "pnginfo")),
+    Format("PNG", (".png",), deep=True, metadata=("exif", "icc_profile", "dpi", "pnginfo")),
     Format("WEBP", (".webp",), {"method": 4}, {"lossless": True}, has_quality=True, longest=16_383),
-    Format("TIFF", (".tif", ".tiff"), {"compression": "tiff_deflate"}),
+    Format("TIFF", (".tif", ".tiff"), {"compression": "tiff_deflate"}, deep=True),
     Format("BMP", (".bmp",), transparency=False, metadata=("dpi",)),
     Format("GIF", (".gif",), longest=65_535, metadata=()),
     Format("AVIF", (".avif",), {}, {"quality": 100, "subsampling": "4:4:4"}, has_quality=True, longest=65_535),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from varsr.imaging.alpha import bleed
+from varsr.imaging.profile import transform_of
 from varsr.imaging.resize import Picture, resize
 
 
@@ -20,15 +22,24 @@ class Metadata:
     xmp: bytes | None = None
 
 
+NO_METADATA = Metadata()
+
+
 @dataclass(frozen=True)
 class Photo:
-    """Colour (H, W, 3) and, where there is transparency, alpha (H, W, 1), both 0 to 1."""
+    """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
+
+    `own_color` is the colour in the file's own profile where that is not sRGB. `deep` pictures have sixteen bits
+    a channel.
+    """
 
     color: Picture
     alpha: Picture | None = None
     grey: bool = False
+    deep: bool = False
     format: str = "PNG"
-    metadata: Metadata = Metadata()
+    metadata: Metadata = NO_METADATA
+    own_color: Picture | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -36,31 +47,50 @@ class Photo:
         return self.color.shape[0], self.color.shape[1]
 
     def with_color(self, color: Picture) -> Photo:
-        """The same photo with other colour, its alpha resized to it."""
+        """The same photo with other colour, given in sRGB, its alpha resized to it."""
         alpha = self.alpha
         if alpha is not None:
             alpha = np.clip(resize(alpha, (color.shape[0], color.shape[1])), 0, 1)
         return replace(self, color=color, alpha=alpha)
 
+    def channels(self) -> Picture:
+        """All channels as they go into a file: (H, W, C), C = 1 to 4, in the file's own colours."""
+        color = self.color
+        transform = transform_of(self.metadata.icc_profile or b"") if self.own_color is not None else None
+        if transform is not None and self.own_color is not None:
+            color = transform.from_srgb(color, self.own_color)
+        if self.grey:
+            color = color.mean(-1, keepdims=True)
+        return color if self.alpha is None else np.concatenate((color, self.alpha), axis=-1)
 
-def from_image(image: Image.Image, format: str = "PNG", metadata: Metadata = Metadata()) -> Photo:
+
+def from_channels(
+    channels: Picture, format: str = "PNG", metadata: Metadata = NO_METADATA, deep: bool = False
+) -> Photo:
+    """Channels (H, W, C), C = 1 to 4, as a photo."""
+    count = channels.shape[-1]
+    alpha = channels[..., -1:] if count in (2, 4) else None
+    own = np.repeat(channels[..., :1], 3, axis=-1) if count < 3 else channels[..., :3]
+    if alpha is not None:
+        own = bleed(own, alpha)
+    transform = transform_of(metadata.icc_profile) if metadata.icc_profile and count >= 3 else None
+    if transform is None:
+        return Photo(own, alpha, count < 3, deep, format, metadata)
+    return Photo(transform.to_srgb(own), alpha, False, deep, format, metadata, own)
+
+
+def from_image(image: Image.Image, format: str = "PNG", metadata: Metadata = NO_METADATA) -> Photo:
     """A Pillow image of any mode as a photo."""
-    grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Photo(_sixteen_bits(image), None, grey, format, metadata)
-    transparent = image.has_transparency_data
-    pixels: Picture = np.asarray(image.convert("RGBA" if transparent else "RGB"), dtype=np.float32) / np.float32(255)
-    return Photo(pixels[..., :3], pixels[..., 3:] if transparent else None, grey, format, metadata)
+        values = np.asarray(image, dtype=np.float32)[..., None] / np.float32(65_535)
+        return from_channels(values.clip(0, 1), format, metadata, deep=True)
+    grey = image.mode in ("1", "L", "LA", "La")
+    mode = ("LA" if grey else "RGBA") if image.has_transparency_data else ("L" if grey else "RGB")
+    pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(255)
+    return from_channels(pixels if pixels.ndim == 3 else pixels[..., None], format, metadata)
 
 
 def to_image(photo: Photo) -> Image.Image:
     """A photo as a Pillow image of eight bits: L, LA, RGB or RGBA."""
-    color = photo.color.mean(-1, keepdims=True) if photo.grey else photo.color
-    channels = color if photo.alpha is None else np.concatenate((color, photo.alpha), axis=-1)
-    rounded = (channels.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    rounded = (photo.channels().clip(0, 1) * 255 + 0.5).astype(np.uint8)
     return Image.fromarray(rounded[..., 0] if rounded.shape[-1] == 1 else rounded)
-
-
-def _sixteen_bits(image: Image.Image) -> Picture:
-    values = np.asarray(image, dtype=np.float32)[..., None]
-    return np.repeat(np.clip(values / 65535, 0, 1), 3, axis=-1)

@@ -9,14 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from varsr.errors import InputError
 from varsr.files import reason
+from varsr.imaging.deep import is_deep, read_deep
 from varsr.imaging.formats import HEIF_SUFFIXES, READ
-from varsr.imaging.photo import Metadata, Photo, from_image
+from varsr.imaging.photo import Metadata, Photo, from_channels, from_image
+from varsr.imaging.resize import Picture
 
-_EXIF_ORIENTATION = 0x0112
+_ORIENTATION = 0x0112
 
 
 def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
@@ -43,7 +46,7 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
                         "Raise --max-pixels if you trust it.",
                     )
                 image.load()
-                return _upright(image)
+                return _photo(image, file)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Check the path.") from error
     except IsADirectoryError as error:
@@ -58,20 +61,49 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
         ) from error
 
 
-def _upright(image: Image.Image) -> Photo:
+def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
+    """The opened picture, upright."""
     format = image.format or "PNG"
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    deep = read_deep(file, format) if format in ("PNG", "TIFF") and is_deep(image, file) else None
+    ImageOps.exif_transpose(image, in_place=True)
+    profile = image.info.get("icc_profile")
+    if image.mode == "CMYK":
+        image, profile = _without_ink(image, profile), None
     exif = image.getexif()
-    if _EXIF_ORIENTATION in exif:
-        ImageOps.exif_transpose(image, in_place=True)
-        exif = image.getexif()
     dpi = image.info.get("dpi")
     metadata = Metadata(
         exif=exif.tobytes() if len(exif) else None,
-        icc_profile=None if image.mode == "CMYK" else image.info.get("icc_profile"),
+        icc_profile=profile,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
         xmp=_xmp(image),
     )
-    return from_image(image, format, metadata)
+    if deep is None:
+        return from_image(image, format, metadata)
+    return from_channels(_turned(deep, orientation), format, metadata, deep=True)
+
+
+def _without_ink(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A CMYK picture in sRGB, by its profile where it has one."""
+    if profile is None:
+        return image.convert("RGB")
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB")
+    return converted or image.convert("RGB")
+
+
+def _turned(pixels: Picture, orientation: int) -> Picture:
+    """Pixels as an EXIF orientation, 1 to 8, wants them shown."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _xmp(image: Image.Image) -> bytes | None:

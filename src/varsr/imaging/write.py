@@ -12,6 +12,7 @@ from PIL import PngImagePlugin
 
 from varsr.errors import OutputError, RequestError
 from varsr.files import reason, replacing
+from varsr.imaging.deep import write_deep
 from varsr.imaging.formats import BY_SUFFIX, Format
 from varsr.imaging.photo import Photo, to_image
 from varsr.imaging.size import Size
@@ -97,6 +98,9 @@ def encode(photo: Photo, encoding: Encoding) -> bytes:
 
 
 def _save(photo: Photo, file: Path | BinaryIO, format: Format, encoding: Encoding) -> None:
+    if photo.deep and format.deep:
+        write_deep(photo.channels(), file, format.name, vars(photo.metadata))
+        return
     image = to_image(photo)
     options = format.options | ({"quality": encoding.quality} if format.has_quality else {})
     if encoding.lossless and format.lossless is not None:
