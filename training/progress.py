@@ -18,7 +18,7 @@ from varsr.files import replacing
 class Progress:
     """Seconds spent and steps made of a budget, kept in FOLDER/state.pt with whatever is to be resumed."""
 
-    def __init__(self, folder: Path, seconds: float, save_every: float = 120) -> None:
+    def __init__(self, folder: Path, seconds: float, save_every: float = 300) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.budget = seconds

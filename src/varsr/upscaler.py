@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from torch import Tensor
 from varsr.choices import ColorFix, DtypeName
 from varsr.device import Precision, memory_errors, pick_device, pick_precision
 from varsr.errors import RequestError
-from varsr.imaging.color import fix_colors
+from varsr.imaging.bands import BandBlend, Enlarged
+from varsr.imaging.color import fixed_bands
 from varsr.imaging.photo import Photo, from_image, to_image
-from varsr.imaging.resize import Picture, resize
-from varsr.imaging.size import TargetSize
-from varsr.imaging.tiles import Blend, Tile, pad, padded_length, plan_tiles
+from varsr.imaging.resize import Picture
+from varsr.imaging.size import Size, TargetSize
+from varsr.imaging.tiles import Tile, padded_length, plan_tiles
 from varsr.model.sampling import ARGMAX, Sampling, TileNoise
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_model
@@ -41,6 +43,9 @@ class Options:
     color_fix: ColorFix | None = None
     overlap: int | None = None
     batch_size: int | None = None
+
+
+DEFAULTS = Options()
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Upscaler:
         self,
         image: Image.Image,
         scale: float = 4,
-        options: Options = Options(),
+        options: Options = DEFAULTS,
         on_progress: OnProgress = lambda _: None,
     ) -> Image.Image:
         """A picture `scale` times as large, 1 to 8. Transparency and greyness stay."""
@@ -93,44 +98,62 @@ class Upscaler:
         return to_image(self.upscale_photo(photo, TargetSize(scale=scale).of(photo.size), options, on_progress))
 
     def upscale_photo(
-        self,
-        photo: Photo,
-        size: tuple[int, int],
-        options: Options = Options(),
-        on_progress: OnProgress = lambda _: None,
+        self, photo: Photo, size: Size, options: Options = DEFAULTS, on_progress: OnProgress = lambda _: None
     ) -> Photo:
         """A photo restored at `size` (height, width).
 
         Raises `RequestError` where an option does not suit the model, `TooLittleMemoryError`.
         """
-        fix = options.color_fix or self.default_color_fix
-        with torch.inference_mode(), memory_errors(self.device):
-            upsampled = resize(photo.color, size).clip(0, 1)
-            restored = self._restore(upsampled, options, on_progress)
-            return photo.with_color(fix_colors(restored, upsampled, fix).clip(0, 1))
+        with memory_errors(self.device):
+            return photo.with_color(np.concatenate(list(self.bands(photo, size, options, on_progress))))
+
+    def bands(
+        self, photo: Photo, size: Size, options: Options = DEFAULTS, on_progress: OnProgress = lambda _: None
+    ) -> Iterator[Picture]:
+        """The colour of the restored photo in bands of rows from top to bottom, each (rows, W, 3) in [0, 1].
+
+        Only a few rows of tiles are in memory at a time. Raises as `upscale_photo` does.
+        """
+        config = self.model.config
+        height, width = (padded_length(n, config.tokenizer.stride, config.tile_side) for n in size)
+        source = Enlarged(photo.color, size, (height, width))
+        tiles = self._plan(height, width, options)
+        report = _Reporter(on_progress, len(tiles), len(config.scales) + 2)
+        with memory_errors(self.device):
+            restored = self._restored(source, tiles, width, options, report)
+            fixed = fixed_bands(restored, source.inside, options.color_fix or self.default_color_fix)
+            yield from (band.clip(0, 1) for band in fixed)
 
     @property
     def default_color_fix(self) -> ColorFix:
         """None for a model that adds to its input; one that paints anew may shift its colours."""
         return "none" if self.model.config.tokenizer.residual else "adain"
 
-    def _restore(self, upsampled: Picture, options: Options, on_progress: OnProgress) -> Picture:
-        """The upsampled picture (H, W, 3) sharpened, same size."""
+    def _restored(
+        self, source: Enlarged, tiles: Sequence[Tile], width: int, options: Options, report: _Reporter
+    ) -> Iterator[Picture]:
+        """Restore, blend and decode row of tiles by row of tiles, and yield pixels as they are finished."""
         config = self.model.config
-        height, width = (padded_length(n, config.tokenizer.stride, config.tile_side) for n in upsampled.shape[:2])
-        padded = pad(upsampled, height, width)
-        tiles = self._plan(height, width, options)
-        report = _Reporter(on_progress, len(tiles), len(config.scales) + 2)
+        stride, (height, inner_width) = config.tokenizer.stride, source.size
         strength = options.cfg if options.cfg is not None else config.guidance.strength(len(tiles))
-
-        latent = Blend(height // config.tokenizer.stride, width // config.tokenizer.stride, config.tokenizer.channels)
+        latent = BandBlend(width // stride, config.tokenizer.channels)
+        pixels = BandBlend(width, 3)
+        bottom = tiles[-1].top + tiles[-1].side
+        undecoded = deque(list(row) for _, row in groupby(tiles, key=lambda tile: tile.top))
+        done = finished = 0
         for batch in _batches(tiles, options.batch_size or self.default_batch_size):
-            for tile, values in zip(batch, self._restore_tiles(padded, batch, strength, options, report), strict=True):
+            for tile, values in zip(batch, self._latents(source, batch, strength, options, report), strict=True):
                 latent.add(tile, values)
-        pixels = Blend(height, width, 3)
-        for tile, values in self._decode_tiles(latent.result(), padded, tiles, report):
-            pixels.add(tile, values)
-        return pixels.result()[: upsampled.shape[0], : upsampled.shape[1]]
+            done += len(batch)
+            final = tiles[done].top if done < len(tiles) else bottom  # no further tile touches rows above it
+            while undecoded and undecoded[0][0].top + config.latent_side <= final:
+                self._decode(latent, source, undecoded.popleft(), pixels, report)
+                final_pixels = min((undecoded[0][0].top if undecoded else bottom) * stride, height)
+                yield pixels.rows(finished, final_pixels)[:, :inner_width]
+                finished = final_pixels
+                if undecoded:
+                    latent.drop(undecoded[0][0].top)
+                    pixels.drop(finished)
 
     def _plan(self, height: int, width: int, options: Options) -> list[Tile]:
         config = self.model.config
@@ -149,13 +172,14 @@ class Upscaler:
         small = self.model.config.transformer.width <= 512
         return 8 if small or self.device.type == "cuda" else 1
 
-    def _restore_tiles(
-        self, padded: Picture, tiles: Sequence[Tile], strength: float, options: Options, report: _Reporter
+    @torch.inference_mode()
+    def _latents(
+        self, source: Enlarged, tiles: Sequence[Tile], strength: float, options: Options, report: _Reporter
     ) -> Picture:
         """Latents (T, P, P, Z) of some tiles."""
         noise = TileNoise(options.seed, [tile.index for tile in tiles])
         latents = self.model.restore(
-            self._cut(padded, tiles),
+            self._cut(source, tiles),
             strength,
             options.sampling,
             noise,
@@ -165,20 +189,25 @@ class Upscaler:
         report.step(len(tiles), "corrector")
         return _to_maps(latents)
 
-    def _decode_tiles(
-        self, latent: Picture, padded: Picture, tiles: Sequence[Tile], report: _Reporter
-    ) -> Iterator[tuple[Tile, Picture]]:
-        """The pixels [0, 1] of the blended latent, decoded tile by tile."""
-        for tile in tiles:
-            cells = torch.from_numpy(np.ascontiguousarray(latent[tile.area].transpose(2, 0, 1)))[None]
-            decoded = self.model.decoder(cells.to(self.device, self.precision.compute), self._cut(padded, [tile]))
-            report.step(1, "decoding")
-            yield tile.times(self.model.config.tokenizer.stride), _to_maps((decoded.float() + 1) / 2)[0]
+    @torch.inference_mode()
+    def _decode(
+        self, latent: BandBlend, source: Enlarged, row: Sequence[Tile], pixels: BandBlend, report: _Reporter
+    ) -> None:
+        """Decode a row of tiles from the blended latent and blend their pixels [0, 1]."""
+        band = latent.rows(row[0].top, row[0].top + row[0].side)
+        for batch in _batches(row, self.default_batch_size):
+            windows = np.stack([band[:, tile.area[1]] for tile in batch]).transpose(0, 3, 1, 2)
+            cells = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device, self.precision.compute)
+            decoded = _to_maps(self.model.decoder(cells, self._cut(source, batch)))
+            for tile, values in zip(batch, decoded, strict=True):
+                pixels.add(tile.times(self.model.config.tokenizer.stride), (values + 1) / 2)
+            report.step(len(batch), "decoding")
 
-    def _cut(self, padded: Picture, tiles: Sequence[Tile]) -> Tensor:
+    def _cut(self, source: Enlarged, tiles: Sequence[Tile]) -> Tensor:
         """Pixels of tiles (T, 3, S, S) in [-1, 1] on the device."""
-        stride = self.model.config.tokenizer.stride
-        pixels = np.stack([padded[tile.times(stride).area] for tile in tiles]).transpose(0, 3, 1, 2)
+        places = [tile.times(self.model.config.tokenizer.stride) for tile in tiles]
+        bands = {place.top: source.band(place.top, place.top + place.side) for place in places}
+        pixels = np.stack([bands[place.top][:, place.area[1]] for place in places]).transpose(0, 3, 1, 2)
         return torch.from_numpy(pixels * 2 - 1).to(self.device, self.precision.compute)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varsr.imaging.tiles import Blend, Tile, gaussian_weights, pad, padded_length, plan_tiles
+from varsr.imaging.tiles import Tile, gaussian_weights, padded_length, plan_tiles
 
 sides = st.integers(1, 40)
 
@@ -46,16 +46,6 @@ def test_impossible_plans_are_refused(wrong: tuple[int, int, int, int]) -> None:
         plan_tiles(*wrong)
 
 
-@given(plans(), st.integers(0, 2**32 - 1))
-def test_blending_pieces_of_a_map_gives_the_map(plan: tuple[int, int, int, int], seed: int) -> None:
-    height, width, side, overlap = plan
-    whole = np.random.default_rng(seed).random((height, width, 2), np.float32)
-    blend = Blend(height, width, 2)
-    for tile in plan_tiles(height, width, side, overlap):
-        blend.add(tile, whole[tile.area])
-    np.testing.assert_allclose(blend.result(), whole, atol=1e-5)
-
-
 def test_weights_are_those_of_the_specification() -> None:
     weights = gaussian_weights(32)[..., 0]
     assert weights[15, 15] == weights.max()
@@ -72,16 +62,6 @@ def test_padded_lengths(length: int, stride: int, least: int) -> None:
     assert padded >= max(length, least)
     assert padded % stride == 0
     assert padded == least or padded - length < stride
-
-
-@given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 70), st.integers(0, 70))
-def test_padding_reflects(height: int, width: int, below: int, right: int) -> None:
-    picture = np.arange(height * width, dtype=np.float32).reshape(height, width, 1)
-    padded = pad(picture, height + below, width + right)
-    assert padded.shape == (height + below, width + right, 1)
-    np.testing.assert_array_equal(padded[:height, :width], picture)
-    if 0 < below < height:
-        np.testing.assert_array_equal(padded[height, :width], picture[height - 2])
 
 
 def test_a_tile_over_a_finer_map() -> None:

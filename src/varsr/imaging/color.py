@@ -2,38 +2,99 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
+from numpy.typing import NDArray
 
 from varsr.choices import ColorFix
 from varsr.imaging.resize import Picture
 
 LEVELS = 5
+REACH = 2**LEVELS - 1  # rows that the widest of the blurs together see to either side
 EPSILON = 1e-5
+IN_MEMORY = 1 << 28  # bytes of waiting bands, beyond which they go to disk
+
+Rows = Callable[[int, int], Picture]
+Channels = NDArray[np.float64]
 
 
-def fix_colors(result: Picture, reference: Picture, fix: ColorFix) -> Picture:
-    """The result (H, W, 3) with the colours of the upsampled input (H, W, 3) by the chosen method."""
-    if fix == "adain":
-        return match_statistics(result, reference)
-    if fix == "wavelet":
-        return exchange_low_frequencies(result, reference)
-    return result
+def fixed_bands(bands: Iterable[Picture], reference: Rows, fix: ColorFix) -> Iterator[Picture]:
+    """Bands of a result (H, W, 3), from top to bottom, with the colours of the upsampled input.
 
-
-def match_statistics(result: Picture, reference: Picture) -> Picture:
-    """Each channel's mean and standard deviation as in `reference` (AdaIN, Huang and Belongie 2017, eq. 8)."""
-    mean, target_mean = (x.mean((0, 1), dtype=np.float64) for x in (result, reference))
-    deviation, target_deviation = (np.sqrt(x.var((0, 1), dtype=np.float64) + EPSILON) for x in (result, reference))
-    gain = target_deviation / deviation
-    return result * gain.astype(np.float32) + (target_mean - mean * gain).astype(np.float32)
-
-
-def exchange_low_frequencies(result: Picture, reference: Picture) -> Picture:
-    """The high frequencies of `result` on the low ones of `reference`.
-
-    Five levels of the à-trous transform: a binomial 3x3 kernel whose taps move apart by a factor of two.
+    `reference` gives the rows of the input from one place to another.
     """
-    return result + low_frequencies(reference - result)
+    if fix == "adain":
+        return _match_statistics(bands, reference)
+    if fix == "wavelet":
+        return _exchange_low_frequencies(bands, reference)
+    return iter(bands)
+
+
+class _Moments:
+    """Mean and deviation of each channel of rows seen one band after the other."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = np.zeros(3)
+        self._squares = np.zeros(3)
+
+    def add(self, band: Picture) -> None:
+        values = band.reshape(-1, 3).astype(np.float64)
+        self._count += len(values)
+        self._sum += values.sum(0)
+        self._squares += np.square(values).sum(0)
+
+    @property
+    def mean(self) -> Channels:
+        return self._sum / self._count
+
+    @property
+    def deviation(self) -> Channels:
+        return np.sqrt(np.maximum(self._squares / self._count - np.square(self.mean), 0) + EPSILON)
+
+
+def _match_statistics(bands: Iterable[Picture], reference: Rows) -> Iterator[Picture]:
+    """Each channel's mean and standard deviation as in the reference (AdaIN, Huang and Belongie 2017, eq. 8).
+
+    They are known when the last band has come: until then bands wait on disk where there are many.
+    """
+    own, wanted = _Moments(), _Moments()
+    lengths, top = [], 0
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
+        for band in bands:
+            own.add(band)
+            wanted.add(reference(top, top + len(band)))
+            waiting.write(np.ascontiguousarray(band).tobytes())
+            lengths.append(band.shape)
+            top += len(band)
+        gain = wanted.deviation / own.deviation
+        offset = (wanted.mean - own.mean * gain).astype(np.float32)
+        waiting.seek(0)
+        for shape in lengths:
+            band = np.frombuffer(waiting.read(4 * int(np.prod(shape))), np.float32).reshape(shape)
+            yield band * gain.astype(np.float32) + offset
+
+
+def _exchange_low_frequencies(bands: Iterable[Picture], reference: Rows) -> Iterator[Picture]:
+    """The high frequencies of the result on the low ones of the reference.
+
+    Five levels of the à-trous transform: a binomial 3x3 kernel whose taps move apart by a factor of two. A row's
+    low frequencies depend on REACH rows above and below it, so rows wait until those have come.
+    """
+    result = missing = np.zeros((0, 0, 3), np.float32)
+    begin = done = 0  # of the rows at hand, and of those that are still to be yielded
+    for band in bands:
+        difference = reference(begin + len(result), begin + len(result) + len(band)) - band
+        result = np.concatenate((result, band)) if len(result) else band
+        missing = np.concatenate((missing, difference)) if len(missing) else difference
+        ready = begin + len(result) - REACH
+        if ready > done:
+            yield (result + low_frequencies(missing))[done - begin : ready - begin]
+            keep = max(0, ready - REACH - begin)
+            result, missing, begin, done = result[keep:], missing[keep:], begin + keep, ready
+    yield (result + low_frequencies(missing))[done - begin :]
 
 
 def low_frequencies(picture: Picture) -> Picture:

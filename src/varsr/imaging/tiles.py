@@ -1,4 +1,4 @@
-"""The grid of overlapping tiles over a map, and blending what was computed for each of them.
+"""The grid of overlapping tiles over a map, and the weights with which they blend.
 
 Geometry is in whole cells of the map, whatever a cell is: latent cells while tiles are restored and
 decoded, pixels once they are pictures.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,30 +59,7 @@ def padded_length(length: int, stride: int, least: int) -> int:
     return max(math.ceil(length / stride) * stride, least)
 
 
-def pad(picture: Map, height: int, width: int) -> Map:
-    """Continue a picture by its reflection at the bottom and on the right to the given size."""
-    missing = (0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)
-    return np.pad(picture, missing, mode="reflect")
-
-
-class Blend:
-    """A map being put together from tiles, each weighted most at its centre."""
-
-    def __init__(self, height: int, width: int, channels: int) -> None:
-        self._sum = np.zeros((height, width, channels), np.float32)
-        self._weight = np.zeros((height, width, 1), np.float32)
-
-    def add(self, tile: Tile, values: Map) -> None:
-        """Add a tile's values (side, side, C)."""
-        weights = gaussian_weights(tile.side)
-        self._sum[tile.area] += values * weights
-        self._weight[tile.area] += weights
-
-    def result(self) -> Map:
-        """The weighted mean (H, W, C). Every cell must have been covered."""
-        return self._sum / self._weight
-
-
+@cache
 def gaussian_weights(side: int) -> Map:
     """(side, side, 1), symmetric about the centre, the largest there."""
     place = (np.arange(side) - (side - 1) / 2) / side
