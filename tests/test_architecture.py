@@ -23,7 +23,7 @@ ALLOWED = {
     "device": {"choices", "errors"},
     "imaging": {"choices", "errors", "files"},
     "weights": {"choices", "device", "errors", "files", "model"},
-    "batch": {"errors", "imaging"},
+    "batch": {"errors", "files", "imaging"},
     "upscaler": {"choices", "device", "errors", "imaging", "model", "weights"},
     "cli": {"__init__", "batch", "choices", "device", "errors", "imaging", "model", "upscaler", "weights"},
 }

@@ -105,7 +105,7 @@ class Upscaler:
         Raises `RequestError` where an option does not suit the model, `TooLittleMemoryError`.
         """
         with memory_errors(self.device):
-            return photo.with_color(np.concatenate(list(self.bands(photo, size, options, on_progress))))
+            return photo.restored(np.concatenate(list(self.bands(photo, size, options, on_progress))))
 
     def bands(
         self, photo: Photo, size: Size, options: Options = DEFAULTS, on_progress: OnProgress = lambda _: None

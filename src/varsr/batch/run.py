@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -11,12 +12,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from varsr.batch.plan import STREAM, Job
 from varsr.errors import InputError, OutputError, RequestError, TooLittleMemoryError, VarsrError
+from varsr.files import reason
 from varsr.imaging.photo import Photo
 from varsr.imaging.read import read_photo, read_stream
+from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
-from varsr.imaging.write import Encoding, check_fits, check_target, create_folder, encode, write_photo
+from varsr.imaging.write import (
+    Encoding,
+    check_fits,
+    check_target,
+    create_folder,
+    encode,
+    streams,
+    write_bands,
+    write_photo,
+)
 
 READ_AHEAD = 3
 WRITERS = 2
@@ -25,7 +39,11 @@ PICTURE_ERRORS = (InputError, OutputError, RequestError, TooLittleMemoryError)
 """What concerns one picture; the next may fare better."""
 
 Status = Literal["done", "skipped", "failed"]
-Upscale = Callable[[Job, Photo, Size], Photo]
+LARGE = 40_000_000
+"""Pixels of a result from which it is written row by row where its format can be."""
+
+Bands = Callable[[Job, Photo, Size], Iterator[Picture]]
+"""The colour of a photo restored at a size, in bands of rows."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,16 @@ class Clock:
     started: float = field(default_factory=time.monotonic)
     computed: float = 0.0
 
+    def timed(self, bands: Iterator[Picture]) -> Iterator[Picture]:
+        """The same bands, the time that each takes noted."""
+        while True:
+            began = time.monotonic()
+            band = next(bands, None)
+            self.computed += time.monotonic() - began
+            if band is None:
+                return
+            yield band
+
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
@@ -71,9 +99,9 @@ class Clock:
 
 @dataclass(frozen=True)
 class Run:
-    """How each job is done: by `upscale`, to `size`, encoded and guarded as told. `clock` notes the time."""
+    """How each job is done: by `bands`, to `size`, encoded and guarded as told. `clock` notes the time."""
 
-    upscale: Upscale
+    bands: Bands
     size: TargetSize
     encoding: Encoding
     policy: Policy
@@ -105,11 +133,15 @@ class Run:
 
     def _prepare(self, job: Job) -> Photo | None:
         """The picture of a job, or None where there is nothing to do."""
-        if self.policy.skip_existing and job.target.exists():
+        try:
+            exists = job.target.exists()
+        except OSError as error:  # of a name that the file system does not take
+            raise OutputError(f"{job.target} cannot be written ({reason(error)}).", "Choose another name.") from error
+        if self.policy.skip_existing and exists:
             return None
         if not self.policy.overwrite and _same(job.source, job.target):
             raise OutputError(f"{job.target} is the input itself.", "Choose another name, or use --overwrite.")
-        if job.target.exists() or not self.policy.create_folders:
+        if exists or not self.policy.create_folders:
             self._check(job)
         if job.source == STREAM:
             return read_stream(sys.stdin.buffer, self.policy.max_pixels)
@@ -134,11 +166,16 @@ class Run:
             wanted = self.size.of(photo.size)
             outcome = replace(outcome, target_size=wanted)
             check_fits(job.target, wanted, photo.alpha is not None, self.encoding)
-            began = time.monotonic()
-            result = self.upscale(job, photo, wanted)
-            self.clock.computed += time.monotonic() - began
+            bands = self.clock.timed(self.bands(job, photo, wanted))
+            if math.prod(wanted) >= LARGE and job.target != STREAM and streams(self.encoding, job.target):
+                write_bands(photo, wanted, bands, job.target, self.encoding)
+                return _settled(replace(outcome, status="done", seconds=time.monotonic() - started))
+            result = photo.restored(np.concatenate(list(bands)))
         except PICTURE_ERRORS as error:
             return _settled(_failed(outcome, error, started))
+        except MemoryError:
+            little = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
+            return _settled(_failed(outcome, little, started))
         return writers.submit(self._write, outcome, result, started)
 
     def _write(self, outcome: Outcome, result: Photo, started: float) -> Outcome:

@@ -92,14 +92,14 @@ def _write_png(pixels: Deep, file: Path | BinaryIO, metadata: dict[str, Any]) ->
     writer.write_packed(buffer, (row.astype(">u2").tobytes() for row in pixels))
     data = buffer.getvalue()
     end_of_header = 8 + 25
-    whole = data[:end_of_header] + b"".join(_chunks(metadata)) + data[end_of_header:]
+    whole = data[:end_of_header] + b"".join(png_chunks(metadata)) + data[end_of_header:]
     if isinstance(file, Path):
         file.write_bytes(whole)
     else:
         file.write(whole)
 
 
-def _chunks(metadata: dict[str, Any]) -> list[bytes]:
+def png_chunks(metadata: dict[str, Any]) -> list[bytes]:
     """The metadata as PNG chunks (PNG specification, third edition, 11.3)."""
     found = []
     if profile := metadata.get("icc_profile"):
@@ -121,19 +121,22 @@ def _write_tiff(pixels: Deep, file: Path | BinaryIO, metadata: dict[str, Any]) -
     if pixels.shape[-1] == 2:  # few programs read grey with transparency from a TIFF
         pixels = pixels[..., [0, 0, 0, 1]]
     planes = pixels.shape[-1]
+    values = pixels[..., 0] if planes == 1 else pixels
+    tifffile.imwrite(file, values, rowsperstrip=64, **tiff_options(planes, metadata))
+
+
+def tiff_options(planes: int, metadata: dict[str, Any]) -> dict[str, Any]:
+    """What tifffile is told of so many planes and of the metadata."""
     xmp = metadata.get("xmp")
-    tifffile.imwrite(
-        file,
-        pixels[..., 0] if planes == 1 else pixels,
-        photometric="rgb" if planes >= 3 else "minisblack",
-        planarconfig="contig" if planes > 1 else None,
-        extrasamples=["unassalpha"] if planes == 4 else None,
-        compression="zlib",
-        rowsperstrip=64,
-        iccprofile=metadata.get("icc_profile"),
-        resolution=metadata.get("dpi"),
-        resolutionunit="INCH" if metadata.get("dpi") else None,
-        extratags=[(_XMP_TAG_IN_TIFF, 1, len(xmp), xmp, True)] if xmp else None,
-        metadata=None,
-        software=False,
-    )
+    return {
+        "photometric": "rgb" if planes >= 3 else "minisblack",
+        "planarconfig": "contig" if planes > 1 else None,
+        "extrasamples": ["unassalpha"] if planes in (2, 4) else None,
+        "compression": "zlib",
+        "iccprofile": metadata.get("icc_profile"),
+        "resolution": metadata.get("dpi"),
+        "resolutionunit": "INCH" if metadata.get("dpi") else None,
+        "extratags": [(_XMP_TAG_IN_TIFF, 1, len(xmp), xmp, True)] if xmp else None,
+        "metadata": None,
+        "software": False,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from PIL import Image
 
 from varsr.imaging.alpha import bleed
 from varsr.imaging.profile import transform_of
-from varsr.imaging.resize import Picture, resize
+from varsr.imaging.resize import Picture, enlarged_rows, resize
+from varsr.imaging.size import Size
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ NO_METADATA = Metadata()
 class Photo:
     """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
 
-    `own_color` is the colour in the file's own profile where that is not sRGB. `deep` pictures have sixteen bits
-    a channel.
+    `own_color` is the colour of the input in the file's own profile where that is not sRGB. `deep` pictures have
+    sixteen bits a channel.
     """
 
     color: Picture
@@ -42,26 +44,38 @@ class Photo:
     own_color: Picture | None = None
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width in pixels."""
         return self.color.shape[0], self.color.shape[1]
 
-    def with_color(self, color: Picture) -> Photo:
-        """The same photo with other colour, given in sRGB, its alpha resized to it."""
-        alpha = self.alpha
-        if alpha is not None:
-            alpha = np.clip(resize(alpha, (color.shape[0], color.shape[1])), 0, 1)
-        return replace(self, color=color, alpha=alpha)
+    def restored(self, color: Picture) -> Photo:
+        """The same photo enlarged: with other colour, given in sRGB, and all else resized to it."""
+        size = color.shape[0], color.shape[1]
+        alpha, own = (None if x is None else resize(x, size).clip(0, 1) for x in (self.alpha, self.own_color))
+        return replace(self, color=color, alpha=alpha, own_color=own)
 
     def channels(self) -> Picture:
         """All channels as they go into a file: (H, W, C), C = 1 to 4, in the file's own colours."""
-        color = self.color
-        transform = transform_of(self.metadata.icc_profile or b"") if self.own_color is not None else None
-        if transform is not None and self.own_color is not None:
-            color = transform.from_srgb(color, self.own_color)
+        return self._channels(self.color, self.alpha, self.own_color)
+
+    def channel_bands(self, size: Size, bands: Iterable[Picture]) -> Iterator[Picture]:
+        """The channels of this photo enlarged to `size`, whose colour in sRGB comes in bands of rows."""
+        top = 0
+        for band in bands:
+            rows = top, top + len(band)
+            alpha, own = (
+                None if x is None else enlarged_rows(x, size, *rows).clip(0, 1) for x in (self.alpha, self.own_color)
+            )
+            yield self._channels(band, alpha, own)
+            top += len(band)
+
+    def _channels(self, color: Picture, alpha: Picture | None, own: Picture | None) -> Picture:
+        transform = transform_of(self.metadata.icc_profile or b"") if own is not None else None
+        if transform is not None and own is not None:
+            color = transform.from_srgb(color, own)
         if self.grey:
             color = color.mean(-1, keepdims=True)
-        return color if self.alpha is None else np.concatenate((color, self.alpha), axis=-1)
+        return color if alpha is None else np.concatenate((color, alpha), axis=-1)
 
 
 def from_channels(

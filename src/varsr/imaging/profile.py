@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-from varsr.imaging.resize import Picture, resize
+from varsr.imaging.resize import Picture
 
 STEPS = 52  # of the lattice on which a transform is sampled: every fifth of 256 values
 
@@ -30,13 +30,12 @@ class ProfileTransform:
         """(H, W, 3) in the profile's colours -> sRGB. What sRGB cannot hold is clipped."""
         return _interpolate(self._to, color)
 
-    def from_srgb(self, color: Picture, original: Picture) -> Picture:
+    def from_srgb(self, color: Picture, upsampled: Picture) -> Picture:
         """A result (H, W, 3) in sRGB -> the profile's colours.
 
-        `original` is the input in its own colours, any size. What it lost on its way to sRGB is added again, so
-        that colours outside sRGB stay outside.
+        `upsampled` is the input in its own colours at the same size. What it loses on its way to sRGB is added
+        again, so that colours outside sRGB stay outside.
         """
-        upsampled = resize(original, (color.shape[0], color.shape[1])).clip(0, 1)
         lost = upsampled - _interpolate(self._back, _interpolate(self._to, upsampled))
         return _interpolate(self._back, color.clip(0, 1)) + lost
 

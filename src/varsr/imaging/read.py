@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from functools import cache
 from pathlib import Path
@@ -55,7 +54,9 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
         raise InputError(f"{path} is no picture that can be read.", _advice(path)) from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large: {error}.", "Cut it into parts.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise InputError(
             f"{path} could not be read ({reason(error)}).", "The file may be damaged or incomplete."
         ) from error

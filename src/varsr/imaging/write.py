@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,9 +13,11 @@ from PIL import PngImagePlugin
 
 from varsr.errors import OutputError, RequestError
 from varsr.files import reason, replacing
+from varsr.imaging import stream
 from varsr.imaging.deep import write_deep
 from varsr.imaging.formats import BY_SUFFIX, Format
 from varsr.imaging.photo import Photo, to_image
+from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size
 
 
@@ -84,9 +87,25 @@ def write_photo(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> None:
         with replacing(path) as temporary:
             _save(photo, temporary, encoding.of(path), encoding)
     except OSError as error:
-        raise OutputError(
-            f"{path} could not be written ({reason(error)}).", "Free some space or choose another place."
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path} could not be written ({reason(error)}).", "Free some space or choose another place.")
+
+
+def streams(encoding: Encoding, path: Path) -> bool:
+    """Whether the format of `path` can be written row by row."""
+    return encoding.of(path).name in stream.FORMATS
+
+
+def write_bands(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, encoding: Encoding) -> None:
+    """Write `photo` enlarged to `size` row by row, its colour coming in bands. Raises `OutputError`."""
+    try:
+        with replacing(path) as temporary:
+            stream.write_rows(photo, size, bands, temporary, encoding.of(path).name)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def encode(photo: Photo, encoding: Encoding) -> bytes:

@@ -1,0 +1,99 @@
+"""Writing large pictures row by row, as they are made: PNG and TIFF."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import png
+import tifffile
+from numpy.typing import NDArray
+
+from varsr.imaging.deep import png_chunks, tiff_options
+from varsr.imaging.photo import Photo
+from varsr.imaging.resize import Picture
+from varsr.imaging.size import Size
+
+FORMATS = ("PNG", "TIFF")
+ROWS_PER_STRIP = 64
+_PNG_HEADER = 8 + 25  # signature and IHDR, after which the metadata stands
+_BIG_TIFF = 2**32 - 2**26  # bytes of pixels beyond which offsets of 32 bits may not do
+
+Bytes = NDArray[Any]
+"""(rows, W, C) of uint8 or uint16."""
+
+
+def write_rows(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, format: str) -> None:
+    """Write `photo` enlarged to `size`, whose colour in sRGB comes in bands, as PNG or TIFF."""
+    depth: np.dtype[Any] = np.dtype(np.uint16 if photo.deep else np.uint8)
+    planes = (1 if photo.grey else 3) + (photo.alpha is not None)
+    rounded = (_rounded(band, depth) for band in photo.channel_bands(size, bands))
+    if (format, planes) == ("TIFF", 2):  # few programs read grey with transparency from a TIFF
+        rounded, planes = (band[..., [0, 0, 0, 1]] for band in rounded), 4
+    write = _write_png if format == "PNG" else _write_tiff
+    write(rounded, (*size, planes), depth, path, vars(photo.metadata))
+
+
+def _rounded(band: Picture, depth: np.dtype[Any]) -> Bytes:
+    full = np.iinfo(depth).max
+    return (band.clip(0, 1) * full + 0.5).astype(depth)
+
+
+def _write_png(
+    bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: dict[str, Any]
+) -> None:
+    height, width, planes = shape
+    writer = png.Writer(width, height, greyscale=planes < 3, alpha=planes in (2, 4), bitdepth=8 * depth.itemsize)
+    rows = (row.astype(depth.newbyteorder(">")).tobytes() for band in bands for row in band)
+    with path.open("wb") as file:
+        writer.write_packed(_WithMetadata(file, b"".join(png_chunks(metadata))), rows)
+
+
+class _WithMetadata:
+    """A PNG file into which metadata is put behind the header."""
+
+    def __init__(self, file: BinaryIO, chunks: bytes) -> None:
+        self._file = file
+        self._chunks = chunks
+        self._written = 0
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._written += len(data)
+        if self._written >= _PNG_HEADER and self._chunks:
+            assert self._written == _PNG_HEADER
+            self._file.write(self._chunks)
+            self._chunks = b""
+
+
+def _write_tiff(
+    bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: dict[str, Any]
+) -> None:
+    height, width, planes = shape
+    size = math.prod(shape) * depth.itemsize
+    with tifffile.TiffWriter(path, bigtiff=size > _BIG_TIFF) as writer:
+        writer.write(
+            (zlib.compress(np.ascontiguousarray(strip).tobytes()) for strip in strips(bands, ROWS_PER_STRIP)),
+            shape=(height, width) if planes == 1 else shape,
+            dtype=depth,
+            rowsperstrip=ROWS_PER_STRIP,
+            **tiff_options(planes, metadata),
+        )
+
+
+def strips(bands: Iterable[Bytes], rows: int) -> Iterator[Bytes]:
+    """Bands of any height as strips of `rows` rows, the last one shorter."""
+    waiting: list[Bytes] = []
+    for band in bands:
+        waiting.append(band)
+        joined = np.concatenate(waiting)
+        whole = len(joined) // rows * rows
+        for top in range(0, whole, rows):
+            yield joined[top : top + rows]
+        waiting = [joined[whole:]]
+    if waiting and len(waiting[0]):
+        yield waiting[0]

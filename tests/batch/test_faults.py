@@ -1,0 +1,153 @@
+"""Damaged files: each is upscaled whole or refused in one line; nothing else happens."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.golden import DATA
+from varsr import Options, Upscaler
+from varsr.batch.plan import Job
+from varsr.batch.run import Clock, Outcome, Policy, Run
+from varsr.errors import InputError, OutputError, TooLittleMemoryError
+from varsr.imaging import photo as photo_module
+from varsr.imaging.deep import write_deep
+from varsr.imaging.photo import Photo
+from varsr.imaging.resize import Picture
+from varsr.imaging.size import Size, TargetSize
+from varsr.imaging.write import Encoding
+
+FORMATS = ("jpg", "png", "webp", "tif", "bmp", "gif", "avif", "deep.png", "deep.tif")
+MUTANTS = 40  # of each format
+
+
+@pytest.fixture(scope="module")
+def upscaler(nano: Path) -> Upscaler:
+    return Upscaler.from_pretrained(str(nano), device="cpu", dtype="fp32")
+
+
+def do(upscaler: Upscaler, jobs: list[Job], policy: Policy = Policy(), scale: float = 1) -> list[Outcome]:
+    def bands(_: Job, photo: Photo, size: Size) -> Iterator[Picture]:
+        return upscaler.bands(photo, size, Options(corrector=False, cfg=0))
+
+    return list(Run(bands, TargetSize(scale=scale), Encoding(), policy, Clock()).outcomes(jobs))
+
+
+def sample(suffix: str) -> bytes:
+    with Image.open(DATA / "dandelion.jpg") as opened:
+        image = opened.resize((16, 12))
+    buffer = io.BytesIO()
+    kind = suffix.rpartition(".")[2]
+    if suffix.startswith("deep"):
+        format = "PNG" if kind == "png" else "TIFF"
+        write_deep(np.asarray(image, np.float32) / np.float32(255), buffer, format, {"dpi": (72.0, 72.0)})
+    else:
+        format = {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
+        image.save(buffer, format)
+    return buffer.getvalue()
+
+
+def mutants(data: bytes, seed: int) -> Iterator[bytes]:
+    """Copies with bytes changed, cut out, doubled or cut off."""
+    rng = np.random.default_rng(seed)
+    for _ in range(MUTANTS):
+        damaged = bytearray(data)
+        for _ in range(int(rng.integers(1, 6))):
+            place, kind = int(rng.integers(len(damaged))), rng.integers(4)
+            if kind == 0:
+                damaged[place] = int(rng.integers(256))
+            elif kind == 1:
+                del damaged[place : place + int(rng.integers(1, 30))]
+            elif kind == 2:
+                damaged[place:place] = damaged[place : place + int(rng.integers(1, 30))]
+            else:
+                del damaged[max(8, place) :]
+            if not damaged:
+                damaged.append(0)
+        yield bytes(damaged)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_damaged_files(upscaler: Upscaler, tmp_path: Path, suffix: str) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    jobs = []
+    for number, damaged in enumerate(mutants(sample(suffix), seed=FORMATS.index(suffix))):
+        path = source / f"{number}.{suffix}"
+        path.write_bytes(damaged)
+        jobs.append(Job(path, out / f"{number}.png"))
+    outcomes = do(upscaler, jobs, Policy(create_folders=True, max_pixels=1_000_000))
+    assert len(outcomes) == MUTANTS
+    for outcome in outcomes:
+        if outcome.status == "done":
+            with Image.open(outcome.job.target) as image:
+                image.load()
+        else:
+            assert isinstance(outcome.error, InputError)
+            assert "\n" not in str(outcome.error)
+            assert not outcome.job.target.exists()
+    done = {outcome.job.target for outcome in outcomes if outcome.status == "done"}
+    assert set(out.iterdir() if out.exists() else ()) == done
+
+
+def test_a_file_that_changes_while_the_run_goes_on(upscaler: Upscaler, tmp_path: Path) -> None:
+    """What is gone by the time it is read is a failure; the others are done."""
+    jobs = []
+    for number in range(8):
+        (tmp_path / f"{number}.png").write_bytes(sample("png"))
+        jobs.append(Job(tmp_path / f"{number}.png", tmp_path / f"{number}_out.png"))
+
+    def bands(job: Job, photo: Photo, size: Size) -> Iterator[Picture]:
+        (tmp_path / "7.png").unlink(missing_ok=True)
+        return upscaler.bands(photo, size)
+
+    run = Run(bands, TargetSize(scale=1), Encoding(), Policy(), Clock())
+    outcomes = list(run.outcomes(jobs))
+    assert [o.status for o in outcomes] == ["done"] * 7 + ["failed"]
+
+
+def test_a_disk_that_fills_up(upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(sample("png"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    (outcome,) = do(upscaler, [Job(tmp_path / "a.png", tmp_path / "b.png")])
+    assert isinstance(outcome.error, OutputError)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_memory_that_runs_out_costs_one_picture(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = []
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(sample("png"))
+        jobs.append(Job(tmp_path / f"{number}.png", tmp_path / f"{number}_out.png"))
+    restored = photo_module.Photo.restored
+    calls = iter([False, True, False])
+
+    def scarce(photo: Photo, color: Picture) -> Photo:
+        if next(calls):
+            raise MemoryError
+        return restored(photo, color)
+
+    monkeypatch.setattr(photo_module.Photo, "restored", scarce)
+    outcomes = do(upscaler, jobs)
+    assert [o.status for o in outcomes] == ["done", "failed", "done"]
+    assert isinstance(outcomes[1].error, TooLittleMemoryError)
+
+
+def test_names_as_long_as_the_system_allows(upscaler: Upscaler, tmp_path: Path) -> None:
+    source = tmp_path / f"{'n' * 251}.png"
+    source.write_bytes(sample("png"))
+    (outcome,) = do(upscaler, [Job(source, tmp_path / f"{'n' * 250}x.png")])
+    assert outcome.status == "done", outcome.error
+    (outcome,) = do(upscaler, [Job(source, tmp_path / f"{'n' * 260}.png")])
+    assert isinstance(outcome.error, OutputError)

@@ -1,0 +1,85 @@
+"""Row by row or at once: the same file content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from tests.golden import DATA
+from varsr.imaging.deep import read_deep
+from varsr.imaging.photo import Metadata, Photo, from_channels
+from varsr.imaging.read import read_photo
+from varsr.imaging.resize import Picture, resize
+from varsr.imaging.stream import strips
+from varsr.imaging.write import Encoding, write_bands, write_photo
+
+SIZE = (150, 130)
+
+
+def in_bands(picture: Picture) -> Iterator[Picture]:
+    for top in range(0, len(picture), 37):
+        yield picture[top : top + 37]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("planes", [1, 2, 3, 4])
+def test_bands_and_wholes_are_written_alike(tmp_path: Path, suffix: str, deep: bool, planes: int) -> None:
+    if (suffix, planes) == (".tif", 2):
+        pytest.skip("grey with transparency becomes RGBA in a TIFF written at once")
+    channels = np.random.default_rng(0).random((50, 43, planes), np.float32)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    metadata = Metadata(icc_profile=profile if planes > 2 else None, dpi=(300.0, 300.0))
+    photo = from_channels(channels, metadata=metadata, deep=deep)
+    color = resize(photo.color, SIZE).clip(0, 1)
+    at_once, by_rows = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    write_photo(photo.restored(color), at_once)
+    write_bands(photo, SIZE, in_bands(color), by_rows, Encoding())
+    first, second = read_photo(at_once), read_photo(by_rows)
+    assert first.deep == second.deep == deep
+    np.testing.assert_allclose(first.channels(), second.channels(), atol=2e-5 if deep else 0)
+    assert second.metadata.icc_profile == metadata.icc_profile
+    assert second.metadata.dpi == pytest.approx((300, 300), abs=0.1)
+    if deep:
+        format = "PNG" if suffix == ".png" else "TIFF"
+        np.testing.assert_allclose(read_deep(at_once, format), read_deep(by_rows, format), atol=2e-5)
+
+
+def test_an_interrupted_stream_leaves_nothing(tmp_path: Path) -> None:
+    def breaking() -> Iterator[Picture]:
+        yield np.zeros((10, 20, 3), np.float32)
+        raise KeyboardInterrupt
+
+    photo = Photo(np.zeros((5, 10, 3), np.float32))
+    with pytest.raises(KeyboardInterrupt):
+        write_bands(photo, (20, 20), breaking(), tmp_path / "a.png", Encoding())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_metadata_of_a_stream(tmp_path: Path) -> None:
+    with Image.open(DATA / "dandelion.jpg") as image:
+        exif = image.getexif()
+        exif[0x010F] = "a camera"
+        image.save(tmp_path / "in.jpg", exif=exif, xmp=b"<x/>")
+    photo = read_photo(tmp_path / "in.jpg")
+    write_bands(photo, photo.size, in_bands(photo.color), tmp_path / "out.png", Encoding())
+    written = read_photo(tmp_path / "out.png").metadata
+    assert written.exif is not None
+    assert b"a camera" in written.exif
+    assert written.xmp == b"<x/>"
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(1, 16))
+def test_strips_are_the_bands(heights: list[int], rows: int) -> None:
+    whole = np.arange(sum(heights) * 2, dtype=np.uint16).reshape(-1, 2, 1)
+    bands = np.split(whole, np.cumsum(heights)[:-1])
+    found = list(strips(bands, rows))
+    np.testing.assert_array_equal(np.concatenate(found), whole)
+    assert all(len(strip) == rows for strip in found[:-1])
+    assert 1 <= len(found[-1]) <= rows
