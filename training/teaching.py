@@ -52,7 +52,7 @@ def prepare(quantizer: Quantizer, latent: Tensor, error: float) -> Lesson:
         wrong = torch.rand_like(vectors[..., :1]) < share
         disturbed = vectors + wrong * spread * vectors.std() * torch.randn_like(vectors)
         taken = nearest(quantizer, disturbed)
-        added = quantizer.contribution(taken, scale)
+        added = quantizer.contribution(quantizer.codes(taken), scale)
         total, rest = total + added, rest - added
         totals.append(total)
     return Lesson(targets, taken, totals)

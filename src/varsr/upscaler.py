@@ -30,7 +30,7 @@ from varsr.weights.store import locate
 
 @dataclass(frozen=True)
 class Options:
-    """How a picture is upscaled. Defaults are the model's own where a value is None.
+    """How a picture is upscaled. Defaults are the model's own where a value is None; `fidelity` overrules `sampling`'s.
 
     `cfg` is the strength of guidance, 0 for none. `overlap` is in latent cells. The result depends on `seed`
     where something is drawn: by the corrector, and by `sampling` unless its `top_k` is 1.
@@ -39,6 +39,7 @@ class Options:
     cfg: float | None = None
     seed: int = 0
     sampling: Sampling = ARGMAX
+    fidelity: float | None = None
     corrector: bool = True
     color_fix: ColorFix | None = None
     overlap: int | None = None
@@ -135,6 +136,8 @@ class Upscaler:
         """Restore, blend and decode row of tiles by row of tiles, and yield pixels as they are finished."""
         config = self.model.config
         stride, (height, inner_width) = config.tokenizer.stride, source.size
+        fidelity = config.fidelity if options.fidelity is None else options.fidelity
+        options = replace(options, sampling=replace(options.sampling, fidelity=fidelity))
         strength = options.cfg if options.cfg is not None else config.guidance.strength(len(tiles))
         latent = BandBlend(width // stride, config.tokenizer.channels)
         pixels = BandBlend(width, 3)

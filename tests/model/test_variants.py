@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tests.conftest import CPU, FLOAT32
 from tests.nano import MINI_LIKE, NANO, write_nano
 from varsr.model.attention import _attend_by_products
-from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.sampling import ARGMAX, Sampling, TileNoise
 from varsr.model.tokenizer import Decoder, Upsample
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_encoder, load_model
@@ -65,6 +65,21 @@ def test_tiles_do_not_influence_each_other(nano: Path) -> None:
     tiles = torch.rand(3, 3, 32, 32) * 2 - 1
     alone = restore(model, tiles[:1], 2.0)
     assert torch.allclose(restore(model, tiles, 2.0)[:1], alone, atol=1e-3)
+
+
+def test_fidelity_runs_from_the_code_to_the_expected_code(nano: Path) -> None:
+    model = load_model(nano, CPU, FLOAT32)
+    tiles = torch.rand(2, 3, 32, 32) * 2 - 1
+    found = {}
+    with torch.inference_mode():
+        for fidelity in (0.0, 0.5, 1.0):
+            found[fidelity] = next(model.predict(tiles, 2.0, Sampling(fidelity=fidelity), TileNoise(0, [0, 1])))
+        first = found[0.0]
+        assert torch.equal(first.vectors, model.quantizer.codebook[first.tokens])
+        weights = first.logits.softmax(-1)
+        expected = (weights[..., None] * model.quantizer.codebook).sum(-2)
+        assert torch.allclose(found[1.0].vectors, expected, atol=1e-5)
+        assert torch.allclose(found[0.5].vectors, (first.vectors + expected) / 2, atol=1e-5)
 
 
 def test_upsampling_by_phases_is_nearest_then_convolution() -> None:

@@ -58,6 +58,13 @@ _cfg = _option(
     help="Strength of guidance, 0 for none: more is crisper and less faithful.",
     default="the model's",
 )
+_fidelity = _option(
+    panel=GENERATION,
+    min=0,
+    max=1,
+    help="0 takes the code of each token, 1 the mean of all codes: nearer to the truth, less crisp.",
+    default="the model's",
+)
 _seed = _option(panel=GENERATION, min=0, help="Same seed, same result.")
 _top_k = _option(
     panel=GENERATION, min=0, help="Draw tokens from the K likeliest; 1 takes the likeliest, 0 considers all."
@@ -97,6 +104,7 @@ def upscale(
     json: Annotated[bool, _json] = False,
     model: Annotated[str, _model] = "",
     cfg: Annotated[float | None, _cfg] = None,
+    fidelity: Annotated[float | None, _fidelity] = None,
     seed: Annotated[int, _seed] = 0,
     top_k: Annotated[int, _top_k] = 1,
     top_p: Annotated[float, _top_p] = 1.0,
@@ -151,6 +159,7 @@ def upscale(
         cfg=cfg,
         seed=seed,
         sampling=Sampling(top_k, top_p, temperature),
+        fidelity=fidelity,
         corrector=not no_corrector,
         color_fix=color_fix,
         overlap=tile_overlap,

@@ -106,7 +106,7 @@ class GuidanceConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole model. `scales` are the sides of its token maps, coarse to fine."""
+    """A whole model. `scales` are the sides of its token maps, coarse to fine; `fidelity` is its default."""
 
     tokenizer: TokenizerConfig
     prefix: PrefixConfig
@@ -114,6 +114,7 @@ class ModelConfig:
     corrector: CorrectorConfig
     scales: tuple[int, ...] = OFFICIAL_SCALES
     guidance: GuidanceConfig = GuidanceConfig()
+    fidelity: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""

@@ -36,10 +36,14 @@ class Quantizer(nn.Module):
         """Tokens (B, L) -> their codes (B, L, Z)."""
         return F.embedding(tokens, self.codebook)
 
-    def contribution(self, tokens: Tensor, scale: int) -> Tensor:
-        """What the tokens (B, p p) of a scale add to the latent: (B, Z, P, P)."""
+    def expected_codes(self, logits: Tensor) -> Tensor:
+        """The mean code under the probabilities of logits (B, L, V): (B, L, Z)."""
+        return logits.softmax(-1) @ self.codebook
+
+    def contribution(self, vectors: Tensor, scale: int) -> Tensor:
+        """What the vectors (B, p p, Z) of a scale, codes or means of codes, add to the latent: (B, Z, P, P)."""
         side, last = self.scales[scale], self.scales[-1]
-        h = self.codes(tokens).transpose(1, 2).unflatten(2, (side, side))
+        h = vectors.transpose(1, 2).unflatten(2, (side, side))
         if scale == len(self.scales) - 1:
             return h
         h = F.interpolate(h, size=(last, last), mode="bicubic")
@@ -64,7 +68,7 @@ class Quantizer(nn.Module):
             vectors = self.at_scale(rest, scale)
             distances = self.codebook.square().sum(1) - 2 * vectors @ self.codebook.T  # |v|^2 is the same for all
             tokens = distances.argmin(-1)
-            added = self.contribution(tokens, scale)
+            added = self.contribution(self.codes(tokens), scale)
             total, rest = total + added, rest - added
             yield tokens, total
 

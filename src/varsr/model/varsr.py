@@ -27,6 +27,8 @@ class Prediction:
     """Guided, (T, L, V)."""
     tokens: Tensor
     """(T, L)."""
+    vectors: Tensor
+    """What stands for the tokens in the latent, (T, L, Z): their codes, or codes drawn to the expected ones."""
     latent: Tensor
     """The sum of all scales so far, (T, Z, P, P) in float32."""
     hidden: Tensor
@@ -64,8 +66,11 @@ class VARSR(nn.Module):
             at_scale = guidance.strength_at(strength, scale, len(config.scales))
             logits = transformer.head(guidance.guide(transformer.head_input(x, labels), at_scale)).float()
             tokens = choose(logits, sampling, noise)
-            latent = latent + quantizer.contribution(tokens, scale)
-            yield Prediction(scale, logits, tokens, latent, x.unflatten(0, (len(labels), -1)))
+            vectors = quantizer.codes(tokens)
+            if sampling.fidelity:
+                vectors = vectors.lerp(quantizer.expected_codes(logits), sampling.fidelity)
+            latent = latent + quantizer.contribution(vectors, scale)
+            yield Prediction(scale, logits, tokens, vectors, latent, x.unflatten(0, (len(labels), -1)))
 
     def correct(self, last: Prediction, strength: float, noise: TileNoise) -> Tensor:
         """The last scale's latent (T, Z, P, P) with the corrector's sample added."""
@@ -76,8 +81,7 @@ class VARSR(nn.Module):
 
     def corrector_condition(self, last: Prediction) -> Tensor:
         """What the corrector is told of each token of the last scale: (G, T, L, C)."""
-        codes = self.quantizer.codes(last.tokens).to(last.hidden.dtype)
-        return last.hidden + self.transformer.word_embed(codes)
+        return last.hidden + self.transformer.word_embed(last.vectors.to(last.hidden.dtype))
 
     def restore(
         self,
