@@ -21,12 +21,13 @@ from training.measures import psnr_y
 from training.progress import Progress, Trained
 from training.tokenizer import Tokenizer, load_tokenizer, pixel_loss
 from training.transformer import generate, load_model
-from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
 
 RATE = 2e-4
 TRUE_SHARE = 0.2  # of the batches, on which the ceiling is kept
 STRENGTHS = (0.0, MINI.guidance.tiled)
+FIDELITIES = (0.0, 0.5, 1.0)
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def latent_of(model: VARSR, tokenizer: Tokenizer, batch: Batch) -> Tensor:
     return model.restore(
         batch.upsampled.to(tokenizer.dtype),
         random.choice(STRENGTHS),
-        ARGMAX,
+        Sampling(fidelity=random.choice(FIDELITIES)),
         noise,
         corrected=random.random() < 0.5,
         on_scale=lambda _: None,

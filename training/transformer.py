@@ -23,7 +23,7 @@ from training.progress import Progress, Trained
 from training.teaching import Walk, prepare, step, teach
 from training.tokenizer import Tokenizer, load_tokenizer
 from varsr.model.config import ModelConfig
-from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
 
 RATE = 1e-3
@@ -100,7 +100,8 @@ def generate(model: VARSR, batch: Batch, strength: float, corrected: bool, dtype
     """Pixels as the model would give them, (B, 3, S, S)."""
     tiles = batch.upsampled.to(dtype)
     noise = TileNoise(0, range(len(tiles)))
-    latent = model.restore(tiles, strength, ARGMAX, noise, corrected, on_scale=lambda _: None)
+    sampling = Sampling(fidelity=model.config.fidelity)
+    latent = model.restore(tiles, strength, sampling, noise, corrected, on_scale=lambda _: None)
     pixels: Tensor = model.decoder(latent.to(dtype), tiles)
     return pixels.float()
 
