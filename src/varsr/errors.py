@@ -3,7 +3,7 @@
 | exit code | meaning |
 |-----------|---------|
 | 0 | done |
-| 1 | an error that varsr did not foresee: a defect, please report it |
+| 1 | some of several pictures failed, or an error that varsr did not foresee: a defect, please report it |
 | 2 | the command line is wrong, or asks for what cannot be done |
 | 3 | the model could not be had: unknown, not downloaded, damaged, refused |
 | 4 | an input picture could not be read |
@@ -11,6 +11,7 @@
 | 6 | the device is not there |
 | 7 | too little memory |
 | 130 | interrupted |
+| 143 | terminated |
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
 from varsr.upscaler import Options, Upscaler
-from varsr.weights.store import locate
+from varsr.weights.store import is_first_use, locate
 
 SOME_FAILED = 1
 
@@ -38,6 +38,8 @@ class Work:
 
     def load(self) -> Upscaler:
         """The model, ready."""
+        if is_first_use(self.model):
+            messages.say(f"Using {self.model}, the built-in model. The full one, a download of 5 GB, is --model varsr.")
         return Upscaler.from_checkpoint(
             locate(self.model, self.dtype, messages.say), device=self.device, dtype=self.dtype
         )

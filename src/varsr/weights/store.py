@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -50,6 +51,18 @@ def locate_installed(model: str) -> Path:
         if path := installed(registry[model], variant):
             return path
     raise WeightsError(f"{model} is not on this machine.", f"Get it with: varsr models pull {model}")
+
+
+def is_first_use(model: str) -> bool:
+    """Whether a built-in model is used for the first time on this machine; from then on it no longer is."""
+    known = load_registry().models.get(model)
+    marker = cache_folder() / f"{model}-used"
+    if known is None or known.format != "built-in" or marker.exists():
+        return False
+    with suppress(OSError):  # a machine without a place for caches is greeted every time
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    return True
 
 
 def variant_for(dtype: DtypeName) -> StoredDtype:
