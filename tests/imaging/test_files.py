@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,11 +243,54 @@ def test_targets_are_checked_beforehand(tmp_path: Path) -> None:
 
 
 def test_limits_of_formats(tmp_path: Path) -> None:
-    check_fits(tmp_path / "a.png", (20_000, 70_000), transparent=True)
+    plain, clear = (from_channels(np.zeros((2, 2, planes), np.float32)) for planes in (3, 4))
+    check_fits(tmp_path / "a.png", (20_000, 70_000), clear)
     with pytest.raises(RequestError, match="transparency"):
-        check_fits(tmp_path / "a.jpg", (10, 10), transparent=True)
+        check_fits(tmp_path / "a.jpg", (10, 10), clear)
     with pytest.raises(RequestError, match="at most 16383"):
-        check_fits(tmp_path / "a.webp", (10, 16_384), transparent=False)
+        check_fits(tmp_path / "a.webp", (10, 16_384), plain)
+    with pytest.raises(RequestError, match="cannot be lossless"):
+        check_fits(tmp_path / "a.jpg", (10, 10), plain, Encoding(lossless=True))
+    with pytest.raises(RequestError, match="holds one picture, and the input has 2"):
+        check_fits(tmp_path / "a.jpg", (10, 10), replace(plain, following=(plain,)))
+
+
+@pytest.fixture
+def frames() -> list[Image.Image]:
+    pictures = []
+    for number in range(3):
+        frame = Image.new("RGB", (40, 30), (20 * number, 40, 200))
+        frame.paste((250, 250, 10), (10 * number, 5, 10 * number + 10, 25))
+        pictures.append(frame)
+    return pictures
+
+
+@pytest.mark.parametrize(("suffix", "first"), [(".gif", 80), (".webp", 80), (".png", 80), (".avif", 80)])
+def test_animations_keep_their_frames_and_timing(
+    frames: list[Image.Image], tmp_path: Path, suffix: str, first: int
+) -> None:
+    durations = [first, 200, 120]
+    frames[0].save(tmp_path / f"in{suffix}", save_all=True, append_images=frames[1:], duration=durations, loop=3)
+    write_photo(read_photo(tmp_path / f"in{suffix}"), tmp_path / f"out{suffix}", Encoding(lossless=suffix == ".webp"))
+    with Image.open(tmp_path / f"out{suffix}") as written:
+        assert written.n_frames == 3  # type: ignore[attr-defined]
+        for number, frame in enumerate(frames):
+            written.seek(number)
+            written.load()
+            assert written.info["duration"] == pytest.approx(durations[number])
+            assert np.abs(np.asarray(written.convert("RGB"), int) - np.asarray(frame, int)).mean() < 6
+        if suffix != ".avif":
+            assert written.info["loop"] == 3
+
+
+def test_pages_of_different_sizes(frames: list[Image.Image], tmp_path: Path) -> None:
+    frames[1] = frames[1].resize((20, 50)).convert("L")
+    frames[0].save(tmp_path / "in.tif", save_all=True, append_images=frames[1:])
+    write_photo(read_photo(tmp_path / "in.tif"), tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as written:
+        assert written.n_frames == 3  # type: ignore[attr-defined]
+        written.seek(1)
+        assert (written.size, written.mode) == ((20, 50), "L")
 
 
 def test_a_failed_write_leaves_what_was_there(

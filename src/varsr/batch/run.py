@@ -165,18 +165,29 @@ class Run:
             outcome = replace(outcome, size=photo.size)
             wanted = self.size.of(photo.size)
             outcome = replace(outcome, target_size=wanted)
-            check_fits(job.target, wanted, photo.alpha is not None, self.encoding)
-            bands = self.clock.timed(self.bands(job, photo, wanted))
-            if math.prod(wanted) >= LARGE and job.target != STREAM and streams(self.encoding, job.target):
-                write_bands(photo, wanted, bands, job.target, self.encoding)
+            check_fits(job.target, wanted, photo, self.encoding)
+            if (
+                not photo.following
+                and math.prod(wanted) >= LARGE
+                and job.target != STREAM
+                and streams(self.encoding, job.target)
+            ):
+                write_bands(photo, wanted, self._timed(job, photo, wanted), job.target, self.encoding)
                 return _settled(replace(outcome, status="done", seconds=time.monotonic() - started))
-            result = photo.restored(np.concatenate(list(bands)))
+            frames = [self._restored(job, frame, self.size.of(frame.size)) for frame in (photo, *photo.following)]
+            result = replace(frames[0], following=tuple(frames[1:]))
         except PICTURE_ERRORS as error:
             return _settled(_failed(outcome, error, started))
         except MemoryError:
             little = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
             return _settled(_failed(outcome, little, started))
         return writers.submit(self._write, outcome, result, started)
+
+    def _restored(self, job: Job, photo: Photo, wanted: Size) -> Photo:
+        return photo.restored(np.concatenate(list(self._timed(job, photo, wanted))))
+
+    def _timed(self, job: Job, photo: Photo, wanted: Size) -> Iterator[Picture]:
+        return self.clock.timed(self.bands(job, photo, wanted))
 
     def _write(self, outcome: Outcome, result: Photo, started: float) -> Outcome:
         try:

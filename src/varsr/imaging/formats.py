@@ -20,6 +20,7 @@ class Format:
     has_quality: bool = False
     transparency: bool = True
     deep: bool = False
+    several: bool = False
     longest: int = 2**31 - 1
     metadata: tuple[str, ...] = ("exif", "icc_profile", "dpi", "xmp")
 
@@ -34,12 +35,14 @@ FORMATS = (
         transparency=False,
         longest=65_535,
     ),
-    Format("PNG", (".png",), deep=True, metadata=("exif", "icc_profile", "dpi", "pnginfo")),
-    Format("WEBP", (".webp",), {"method": 4}, {"lossless": True}, has_quality=True, longest=16_383),
-    Format("TIFF", (".tif", ".tiff"), {"compression": "tiff_deflate"}, deep=True),
+    Format("PNG", (".png",), deep=True, several=True, metadata=("exif", "icc_profile", "dpi", "pnginfo")),
+    Format("WEBP", (".webp",), {"method": 4}, {"lossless": True}, has_quality=True, several=True, longest=16_383),
+    Format("TIFF", (".tif", ".tiff"), {"compression": "tiff_deflate"}, deep=True, several=True),
     Format("BMP", (".bmp",), transparency=False, metadata=("dpi",)),
-    Format("GIF", (".gif",), longest=65_535, metadata=()),
-    Format("AVIF", (".avif",), {}, {"quality": 100, "subsampling": "4:4:4"}, has_quality=True, longest=65_535),
+    Format("GIF", (".gif",), several=True, longest=65_535, metadata=()),
+    Format(
+        "AVIF", (".avif",), {}, {"quality": 100, "subsampling": "4:4:4"}, has_quality=True, several=True, longest=65_535
+    ),
 )
 BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes}
 READ_SUFFIXES = (*BY_SUFFIX, *HEIF_SUFFIXES, ".jpe", ".jfif")

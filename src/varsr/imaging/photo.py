@@ -22,6 +22,7 @@ class Metadata:
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
     xmp: bytes | None = None
+    loop: int | None = None
 
 
 NO_METADATA = Metadata()
@@ -32,7 +33,8 @@ class Photo:
     """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
 
     `own_color` is the colour of the input in the file's own profile where that is not sRGB. `deep` pictures have
-    sixteen bits a channel.
+    sixteen bits a channel. Of an animation or of a file of several pages this is the first picture, and the others
+    are `following` it; `duration` is in milliseconds.
     """
 
     color: Picture
@@ -42,6 +44,8 @@ class Photo:
     format: str = "PNG"
     metadata: Metadata = NO_METADATA
     own_color: Picture | None = None
+    following: tuple[Photo, ...] = ()
+    duration: int | None = None
 
     @property
     def size(self) -> Size:

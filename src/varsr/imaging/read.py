@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -63,7 +64,9 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
 
 
 def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
-    """The opened picture, upright."""
+    """The opened picture, upright, or all the pictures of an animation or of several pages."""
+    if getattr(image, "n_frames", 1) > 1:
+        return _several(image)
     format = image.format or "PNG"
     orientation = image.getexif().get(_ORIENTATION, 1)
     deep = read_deep(file, format) if format in ("PNG", "TIFF") and is_deep(image, file) else None
@@ -82,6 +85,19 @@ def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
     if deep is None:
         return from_image(image, format, metadata)
     return from_channels(_turned(deep, orientation), format, metadata, deep=True)
+
+
+def _several(image: Image.Image) -> Photo:
+    frames = []
+    for number in range(image.n_frames):  # type: ignore[attr-defined]
+        image.seek(number)
+        image.load()  # some formats tell the duration only then
+        duration = image.info.get("duration")
+        frame = _without_ink(image, None) if image.mode == "CMYK" else image
+        metadata = Metadata(icc_profile=image.info.get("icc_profile"), loop=image.info.get("loop"))
+        photo = from_image(frame.copy(), image.format or "PNG", metadata)
+        frames.append(replace(photo, deep=False, duration=None if duration is None else round(duration)))
+    return replace(frames[0], following=tuple(frames[1:]))
 
 
 def _without_ink(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -65,9 +65,14 @@ def create_folder(path: Path) -> None:
         raise OutputError(f"The folder {path} cannot be made ({reason(error)}).", "Choose another with -d.") from error
 
 
-def check_fits(path: Path, size: Size, transparent: bool, encoding: Encoding = DEFAULT) -> None:
-    """Raise `RequestError` where the format of `path` cannot hold such a picture, or not as asked."""
-    format = encoding.of(path)
+def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAULT) -> None:
+    """Raise `RequestError` where the format of `path` cannot hold `photo` at such a size, or not as asked."""
+    format, transparent = encoding.of(path), photo.alpha is not None
+    if photo.following and not format.several:
+        raise RequestError(
+            f"{path}: {format.name} holds one picture, and the input has {1 + len(photo.following)}.",
+            "Write GIF, WebP, PNG, TIFF or AVIF.",
+        )
     if transparent and not format.transparency:
         raise RequestError(
             f"{path}: {format.name} cannot hold the transparency of the input.", "Write PNG, WebP, TIFF or AVIF."
@@ -127,7 +132,18 @@ def _save(photo: Photo, file: Path | BinaryIO, format: Format, encoding: Encodin
     if image.mode == "L":
         options.pop("subsampling", None)
     metadata = {name: value for name, value in _metadata(photo).items() if name in format.metadata}
-    image.save(file, format.name, **options, **metadata)
+    image.save(file, format.name, **options, **metadata, **_sequence(photo))
+
+
+def _sequence(photo: Photo) -> dict[str, Any]:
+    """What Pillow is told of the pictures that follow the first."""
+    if not photo.following:
+        return {}
+    options: dict[str, Any] = {"save_all": True, "append_images": [to_image(frame) for frame in photo.following]}
+    durations = [frame.duration for frame in (photo, *photo.following)]
+    if None not in durations:
+        options |= {"duration": durations, "loop": photo.metadata.loop or 0, "disposal": 2, "blend": 0}
+    return options
 
 
 def _metadata(photo: Photo) -> dict[str, Any]:
