@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +137,26 @@ def test_running_out_of_memory_is_said_plainly(
     monkeypatch.setattr(upscaler.model, "restore", allocate)
     with pytest.raises(TooLittleMemoryError, match="too little memory"):
         upscaler.upscale(image)
+
+
+def test_a_batch_too_large_for_memory_is_halved(
+    upscaler: Upscaler, image: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pixels(upscaler.upscale(image, 4, Options(batch_size=2)))
+    restore, sizes = upscaler.model.restore, []
+
+    def scarce(tiles: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        sizes.append(len(tiles))
+        if len(tiles) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return restore(tiles, *rest, **named)
+
+    monkeypatch.setattr(upscaler.model, "restore", scarce)
+    seen: list[Progress] = []
+    found = pixels(upscaler.upscale(image, 4, Options(batch_size=8), seen.append))
+    assert np.abs(found - expected).max() <= 1
+    assert {8, 4, 2} <= set(sizes)
+    assert seen[-1].done == seen[-1].total
 
 
 def test_other_failures_are_not_taken_for_it(

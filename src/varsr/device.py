@@ -71,7 +71,7 @@ def memory_errors(device: torch.device) -> Iterator[None]:
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_about_memory(error):
+        if not is_about_memory(error):
             raise
         raise TooLittleMemoryError(
             f"There is too little memory on {device.type} for this model and picture.",
@@ -79,9 +79,12 @@ def memory_errors(device: torch.device) -> Iterator[None]:
         ) from error
 
 
-def _is_about_memory(error: RuntimeError) -> bool:
+def is_about_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, in one of PyTorch's ways or Python's."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
     words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "allocate memory" in words
+    return isinstance(error, RuntimeError) and ("out of memory" in words or "allocate memory" in words)
 
 
 def _best_device() -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from varsr.choices import ColorFix, DtypeName
-from varsr.device import Precision, memory_errors, pick_device, pick_precision
+from varsr.device import Precision, is_about_memory, memory_errors, pick_device, pick_precision
 from varsr.errors import RequestError
 from varsr.imaging.bands import BandBlend, Enlarged
 from varsr.imaging.color import fixed_bands
@@ -179,7 +179,21 @@ class Upscaler:
     def _latents(
         self, source: Enlarged, tiles: Sequence[Tile], strength: float, options: Options, report: _Reporter
     ) -> Picture:
-        """Latents (T, P, P, Z) of some tiles."""
+        """Latents (T, P, P, Z) of some tiles; where memory does not suffice for all at a time, of half and half."""
+        before = report.state
+        try:
+            return self._latents_at_once(source, tiles, strength, options, report)
+        except (RuntimeError, MemoryError) as error:
+            if len(tiles) == 1 or not is_about_memory(error):
+                raise
+        report.state = before
+        middle = len(tiles) // 2
+        halves = [self._latents(source, part, strength, options, report) for part in (tiles[:middle], tiles[middle:])]
+        return np.concatenate(halves)
+
+    def _latents_at_once(
+        self, source: Enlarged, tiles: Sequence[Tile], strength: float, options: Options, report: _Reporter
+    ) -> Picture:
         noise = TileNoise(options.seed, [tile.index for tile in tiles])
         latents = self.model.restore(
             self._cut(source, tiles),
@@ -219,12 +233,12 @@ class _Reporter:
 
     def __init__(self, on_progress: OnProgress, tiles: int, steps_per_tile: int) -> None:
         self._on_progress = on_progress
-        self._state = Progress(0, tiles * steps_per_tile, tiles, "prefix")
-        on_progress(self._state)
+        self.state = Progress(0, tiles * steps_per_tile, tiles, "prefix")
+        on_progress(self.state)
 
     def step(self, count: int, activity: str) -> None:
-        self._state = replace(self._state, done=self._state.done + count, activity=activity)
-        self._on_progress(self._state)
+        self.state = replace(self.state, done=self.state.done + count, activity=activity)
+        self._on_progress(self.state)
 
 
 def _batches(tiles: Sequence[Tile], size: int) -> Iterator[list[Tile]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +152,15 @@ def test_names_as_long_as_the_system_allows(upscaler: Upscaler, tmp_path: Path) 
     assert outcome.status == "done", outcome.error
     (outcome,) = do(upscaler, [Job(source, tmp_path / f"{'n' * 260}.png")])
     assert isinstance(outcome.error, OutputError)
+
+
+def test_times_and_permissions_where_asked(upscaler: Upscaler, tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    source.write_bytes(sample("png"))
+    source.chmod(0o640)
+    os.utime(source, (1_000_000_000, 1_000_000_000))
+    for preserve in (False, True):
+        target = tmp_path / f"{preserve}.png"
+        do(upscaler, [Job(source, target)], Policy(preserve=preserve))
+        assert (target.stat().st_mtime == 1_000_000_000) == preserve
+        assert (target.stat().st_mode & 0o777 == 0o640) == preserve

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -48,13 +50,17 @@ Bands = Callable[[Job, Photo, Size], Iterator[Picture]]
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do about outputs that exist, folders that do not, failures and very large inputs."""
+    """What to do about outputs that exist, folders that do not, failures and very large inputs.
+
+    With `preserve` results have the permissions and times of their inputs, as `cp -p` would give them.
+    """
 
     overwrite: bool = False
     skip_existing: bool = False
     fail_fast: bool = False
     max_pixels: int | None = None
     create_folders: bool = False
+    preserve: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ class Run:
                 and streams(self.encoding, job.target)
             ):
                 write_bands(photo, wanted, self._timed(job, photo, wanted), job.target, self.encoding)
-                return _settled(replace(outcome, status="done", seconds=time.monotonic() - started))
+                return _settled(self._done(outcome, started))
             frames = [self._restored(job, frame, self.size.of(frame.size)) for frame in (photo, *photo.following)]
             result = replace(frames[0], following=tuple(frames[1:]))
         except PICTURE_ERRORS as error:
@@ -198,6 +204,12 @@ class Run:
                 write_photo(result, outcome.job.target, self.encoding)
         except PICTURE_ERRORS as error:
             return _failed(outcome, error, started)
+        return self._done(outcome, started)
+
+    def _done(self, outcome: Outcome, started: float) -> Outcome:
+        if self.policy.preserve and STREAM not in (outcome.job.source, outcome.job.target):
+            with suppress(OSError):  # the result itself is whole
+                shutil.copystat(outcome.job.source, outcome.job.target)
         return replace(outcome, status="done", seconds=time.monotonic() - started)
 
 

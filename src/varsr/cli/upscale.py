@@ -43,6 +43,7 @@ _dry_run = _option("--dry-run", "-n", panel=FILES, help="Show what would be done
 _fail_fast = _option("--fail-fast", panel=FILES, help="Stop at the first failure instead of going on.")
 _shard = _option(panel=FILES, help="Do part 2 of 8 of the files as 2/8.", default="all")
 _max_pixels = _option(panel=FILES, min=1, help="Refuse inputs with more pixels.")
+_preserve_times = _option("--preserve-times", panel=FILES, help="Give results the times and permissions of inputs.")
 _json = _option("--json", panel=FILES, help="Print one JSON object a line for each file.")
 _model = _option(
     "--model",
@@ -101,6 +102,7 @@ def upscale(
     fail_fast: Annotated[bool, _fail_fast] = False,
     shard: Annotated[str, _shard] = "1/1",
     max_pixels: Annotated[int, _max_pixels] = 400_000_000,
+    preserve_times: Annotated[bool, _preserve_times] = False,
     json: Annotated[bool, _json] = False,
     model: Annotated[str, _model] = "",
     cfg: Annotated[float | None, _cfg] = None,
@@ -165,5 +167,5 @@ def upscale(
         overlap=tile_overlap,
         batch_size=batch_size,
     )
-    policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, create_folders=output_dir is not None)
+    policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, output_dir is not None, preserve_times)
     raise typer.Exit(carry_out(Work(jobs, wanted, encoding, policy, options, chosen, device, dtype, json)))
