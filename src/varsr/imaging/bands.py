@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from varsr.imaging.resize import Picture, enlarged_rows
 from varsr.imaging.tiles import Map, Tile, gaussian_weights
+
+BANDS_KEPT = 4  # tiles of a row ask for the same rows, when they are restored and when they are decoded
 
 
 class Enlarged:
@@ -15,9 +19,13 @@ class Enlarged:
         self._picture = picture
         self.size = size
         self._rows, self._columns = (_reflected(*lengths) for lengths in zip(size, padded, strict=True))
+        self._recent = lru_cache(BANDS_KEPT)(self._band)
 
     def band(self, top: int, bottom: int) -> Picture:
-        """Rows `top` to `bottom` as wide as the padded picture, in [0, 1]."""
+        """Rows `top` to `bottom` as wide as the padded picture, in [0, 1]; not to be written to."""
+        return self._recent(top, bottom)
+
+    def _band(self, top: int, bottom: int) -> Picture:
         rows = self._rows[top:bottom]
         first = int(rows.min())
         made = self.inside(first, int(rows.max()) + 1)

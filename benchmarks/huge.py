@@ -1,0 +1,83 @@
+"""Peak memory and time of a very large result, with a stand-in for the network and everything else real.
+
+    python -m benchmarks.huge --side 30000 --format tif
+
+The stand-in adds nothing, so the result is the bicubic enlargement and can be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from training.design import MINI
+from varsr.batch.plan import Job
+from varsr.batch.run import Clock, Policy, Run
+from varsr.device import Precision
+from varsr.imaging.photo import Photo
+from varsr.imaging.resize import Picture
+from varsr.imaging.size import Size, TargetSize
+from varsr.imaging.write import Encoding
+from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.varsr import VARSR
+from varsr.upscaler import Upscaler
+
+
+class StandIn:
+    """Has the shapes of the built-in model and computes nothing."""
+
+    config = MINI
+
+    def restore(
+        self, tiles: Tensor, _: float, __: Sampling, ___: TileNoise, ____: bool, on_scale: Callable[[int], None]
+    ) -> Tensor:
+        """Empty latents."""
+        for scale in range(len(self.config.scales)):
+            on_scale(scale)
+        side = self.config.latent_side
+        return torch.zeros(len(tiles), self.config.tokenizer.channels, side, side)
+
+    def decoder(self, _: Tensor, upsampled: Tensor) -> Tensor:
+        """The input."""
+        return upsampled
+
+
+def main() -> None:
+    """Enlarge a picture to the given side and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--side", type=int, default=30_000)
+    parser.add_argument("--format", choices=("tif", "png"), default="tif")
+    options = parser.parse_args()
+    upscaler = Upscaler(cast("VARSR", StandIn()), torch.device("cpu"), Precision(torch.float32, torch.float32))
+
+    def bands(_: Job, photo: Photo, size: Size) -> Iterator[Picture]:
+        return upscaler.bands(photo, size)
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.png", Path(folder) / f"out.{options.format}"
+        side = options.side // 4
+        gradient = np.add.outer(np.arange(side), np.arange(side)) // 16 % 256
+        Image.fromarray(np.stack([gradient, gradient.T, 255 - gradient], -1).astype(np.uint8)).save(source)
+        del gradient
+        started = time.monotonic()
+        run = Run(bands, TargetSize(scale=4), Encoding(), Policy(max_pixels=10**10), Clock())
+        (outcome,) = run.outcomes([Job(source, target)])
+        seconds = time.monotonic() - started
+        assert outcome.status == "done", outcome.error
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{options.side} x {options.side}: {seconds:.0f} s, peak resident memory {memory:.2f} GiB,", end=" ")
+        print(f"file {target.stat().st_size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
