@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -130,3 +130,12 @@ def validation_batches(folder: Path, side: int, count: int, clean: float) -> lis
     mix = Mix(clean=clean, negative=0, scales=(4,))
     batches = iter(Crops(folder, side, 16, seed=7, mix=mix))
     return [next(batches) for _ in range(count)]
+
+
+def averaged(sets: Mapping[str, Sequence[Batch]], measure: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, float]:
+    """What `measure` finds in the batches of each set, in the mean, under SET_NAME."""
+    means: dict[str, float] = {}
+    for name, batches in sets.items():
+        rows = [measure(batch) for batch in batches]
+        means |= {f"{name}_{key}": float(torch.stack([row[key] for row in rows]).mean()) for key in rows[0]}
+    return means

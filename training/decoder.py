@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections import deque
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from training.crops import Batch, Crops, Mix, stream, validation_batches
+from training.crops import Batch, Crops, Mix, averaged, stream, validation_batches
 from training.design import MINI
 from training.measures import psnr_y
 from training.progress import Progress, Trained
@@ -28,6 +29,8 @@ RATE = 2e-4
 TRUE_SHARE = 0.2  # of the batches, on which the ceiling is kept
 STRENGTHS = (0.0, MINI.guidance.tiled)
 FIDELITIES = (0.0, 0.5, 1.0)
+POOL = 60  # generated batches at hand: generating one takes as long as learning from four
+USES = 3  # steps for each batch that is generated
 
 
 @torch.no_grad()
@@ -49,19 +52,18 @@ def latent_of(model: VARSR, tokenizer: Tokenizer, batch: Batch) -> Tensor:
 @torch.no_grad()
 def validate(model: VARSR, tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, float]:
     """PSNR-Y of the input, of plain, guided, and guided and corrected generation, and of the true tokens."""
-    found: dict[str, float] = {}
-    for name, batches in sets.items():
-        rows = []
-        for batch in batches:
-            true = tokenizer.decode(tokenizer.quantizer.encode(tokenizer.encode(batch))[1], batch)
-            generated = [
-                generate(model, batch, strength, corrected, tokenizer.dtype)
-                for strength, corrected in ((0.0, False), (MINI.guidance.tiled, False), (MINI.guidance.tiled, True))
-            ]
-            rows.append(torch.stack([psnr_y(x, batch.sharp).mean() for x in (batch.upsampled, *generated, true)]))
-        names = "bicubic", "plain", "guided", "corrected", "true"
-        found |= {f"{name}_{k}": v for k, v in zip(names, torch.stack(rows).mean(0).tolist(), strict=True)}
-    return found
+
+    def measure(batch: Batch) -> dict[str, Tensor]:
+        results = {
+            "bicubic": batch.upsampled,
+            "plain": generate(model, batch, 0, False, tokenizer.dtype),
+            "guided": generate(model, batch, MINI.guidance.tiled, False, tokenizer.dtype),
+            "corrected": generate(model, batch, MINI.guidance.tiled, True, tokenizer.dtype),
+            "true": tokenizer.decode(tokenizer.quantizer.encode(tokenizer.encode(batch))[1], batch),
+        }
+        return {name: psnr_y(result, batch.sharp).mean() for name, result in results.items()}
+
+    return averaged(sets, measure)
 
 
 def main() -> None:
@@ -92,9 +94,13 @@ def main() -> None:
     }
 
     running = 0.0
+    pool: deque[tuple[Tensor, Batch]] = deque(maxlen=POOL)
     for due in progress.steps():
-        batch = next(batches)
-        loss = pixel_loss(tokenizer.decode(latent_of(model, tokenizer, batch), batch), batch.sharp)
+        if progress.step % USES == 0 or not pool:
+            fresh = next(batches)
+            pool.append((latent_of(model, tokenizer, fresh), fresh))
+        latent, batch = random.choice(pool)
+        loss = pixel_loss(tokenizer.decode(latent, batch), batch.sharp)
         loss.backward()
         trained.step(progress.rate(RATE, warmup=50))
         running += 0.02 * (float(loss.detach()) - running)

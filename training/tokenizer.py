@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.crops import Batch, Crops, stream, validation_batches
+from training.crops import Batch, Crops, averaged, stream, validation_batches
 from training.design import MINI, initialize
 from training.measures import psnr_y
 from training.progress import Progress, Trained
@@ -145,17 +145,16 @@ class Restarts:
 @torch.no_grad()
 def validate(tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, float]:
     """PSNR-Y of the upsampled input, of what all tokens, no tokens and the unquantized latent decode to."""
-    found = {"latent_std": float(tokenizer.encode(sets["clean"][0]).std())}
-    for name, batches in sets.items():
-        rows = []
-        for batch in batches:
-            latent = tokenizer.encode(batch)
-            total = tokenizer.quantizer.encode(latent)[1]
-            results = batch.upsampled, *(tokenizer.decode(x, batch) for x in (total, torch.zeros_like(total), latent))
-            rows.append(torch.stack([psnr_y(result, batch.sharp).mean() for result in results]))
-        values = torch.stack(rows).mean(0).tolist()
-        found |= {f"{name}_{k}": v for k, v in zip(("bicubic", "tokens", "empty", "latent"), values, strict=True)}
-    return found
+
+    def measure(batch: Batch) -> dict[str, Tensor]:
+        latent = tokenizer.encode(batch)
+        total = tokenizer.quantizer.encode(latent)[1]
+        latents = {"tokens": total, "empty": torch.zeros_like(total), "latent": latent}
+        results = {"bicubic": batch.upsampled, **{name: tokenizer.decode(x, batch) for name, x in latents.items()}}
+        return {name: psnr_y(result, batch.sharp).mean() for name, result in results.items()}
+
+    spread = float(tokenizer.encode(sets["clean"][0]).std())
+    return {"latent_std": spread, **averaged(sets, measure)}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.crops import Batch, Crops, stream, validation_batches
+from training.crops import Batch, Crops, averaged, stream, validation_batches
 from training.design import MINI, initialize
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
@@ -109,24 +109,19 @@ def generate(model: VARSR, batch: Batch, strength: float, corrected: bool, dtype
 @torch.no_grad()
 def validate(student: Student, tokenizer: Tokenizer, model: VARSR, sets: Batches) -> dict[str, float]:
     """Cross-entropy and right tokens; PSNR-Y of the input, of generation, with guidance, with the corrector."""
-    found: dict[str, float] = {}
-    for name, batches in sets.items():
-        rows = []
-        for batch in batches:
-            entropy, right, corrector = losses(student, tokenizer, batch, error=0)
-            quality = [
-                psnr_y(result, batch.sharp).mean()
-                for result in (
-                    batch.upsampled,
-                    generate(model, batch, 0, False, tokenizer.dtype),
-                    generate(model, batch, 1, False, tokenizer.dtype),
-                    generate(model, batch, 0, True, tokenizer.dtype),
-                )
-            ]
-            rows.append(torch.stack([entropy, right, corrector, *quality]))
-        names = "entropy", "right", "corrector", "bicubic", "plain", "guided", "corrected"
-        found |= {f"{name}_{k}": v for k, v in zip(names, torch.stack(rows).mean(0).tolist(), strict=True)}
-    return found
+
+    def measure(batch: Batch) -> dict[str, Tensor]:
+        entropy, right, corrector = losses(student, tokenizer, batch, error=0)
+        results = {
+            "bicubic": batch.upsampled,
+            "plain": generate(model, batch, 0, False, tokenizer.dtype),
+            "guided": generate(model, batch, 1, False, tokenizer.dtype),
+            "corrected": generate(model, batch, 0, True, tokenizer.dtype),
+        }
+        quality = {name: psnr_y(result, batch.sharp).mean() for name, result in results.items()}
+        return {"entropy": entropy, "right": right, "corrector": corrector, **quality}
+
+    return averaged(sets, measure)
 
 
 def main() -> None:
