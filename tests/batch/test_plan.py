@@ -64,6 +64,14 @@ def test_folders_files_and_their_order(tmp_path: Path) -> None:
     assert found == ["a.png", "b.jpg", "c.webp"]
 
 
+def test_patterns_that_no_shell_expanded(tmp_path: Path) -> None:
+    touch(tmp_path, "b.jpg", "a.jpg", "c.png", "[odd].jpg")
+    found = plan([tmp_path / "*.jpg"], False, Naming(), VALUES)
+    assert [job.source.name for job in found] == ["[odd].jpg", "a.jpg", "b.jpg"]
+    assert [job.source.name for job in plan([tmp_path / "[odd].jpg"], False, Naming(), VALUES)] == ["[odd].jpg"]
+    assert [job.source.name for job in plan([tmp_path / "*.gif"], False, Naming(), VALUES)] == ["*.gif"]
+
+
 def test_a_tree_is_kept_under_the_output_folder(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.jpg", "deep/er/a.jpg")
     jobs = plan([tmp_path / "in"], True, Naming(folder=tmp_path / "out"), VALUES)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from varsr.batch.naming import Naming
@@ -50,8 +52,8 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
     Raises `InputError` where an input is not there or a folder holds no picture, `OutputError` where two inputs
     would write one output.
     """
-    jobs = []
-    for given in inputs:
+    jobs: list[Job] = []
+    for given in chain.from_iterable(map(_expanded, inputs)):
         if given == STREAM:
             raise RequestError(
                 "Standard input needs a place for its result.", "Add -o FILE, or -o - for standard output."
@@ -68,6 +70,14 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
     unique = list({_identity(job.source): job for job in jobs}.values())
     _refuse_collisions(unique)
     return unique
+
+
+def _expanded(given: Path) -> list[Path]:
+    """What a pattern stands for, where the shell left it as it is; anything else itself."""
+    if given.exists() or not glob.has_magic(str(given)):
+        return [given]
+    found = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207, a pattern may be absolute
+    return [Path(name) for name in found] or [given]
 
 
 def pictures_in(folder: Path, recursive: bool) -> Iterator[Path]:
