@@ -34,7 +34,7 @@ MINI = ModelConfig(
     corrector=CorrectorConfig(width=192, blocks=3),
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
     guidance=GuidanceConfig(single=1.0, tiled=1.0),
-    fidelity=0.5,
+    fidelity=1.0,
 )
 
 

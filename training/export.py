@@ -1,6 +1,6 @@
 """The finished runs as one checkpoint.
 
-python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN [--decoder RUN]
+python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN --finish RUN
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.design import MINI
 from varsr.model.config import ModelConfig
 from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
 
@@ -22,14 +21,11 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--transformer", type=Path, required=True)
-    parser.add_argument("--decoder", type=Path)
+    parser.add_argument("--finish", type=Path, required=True)
     options = parser.parse_args()
 
-    weights = mean_of(options.tokenizer) | mean_of(options.transformer)
-    if options.decoder:
-        weights |= {f"decoder.{name}": tensor for name, tensor in mean_of(options.decoder).items()}
-    config = ModelConfig.from_json(torch.load(options.transformer / "state.pt", weights_only=True)["config"])
-    assert config.tokenizer == MINI.tokenizer
+    weights = mean_of(options.tokenizer) | mean_of(options.transformer) | mean_of(options.finish)
+    config = ModelConfig.from_json(torch.load(options.finish / "state.pt", weights_only=True)["config"])
     tensors = {
         name: tensor.to(torch.bfloat16 if is_matrix(name, tensor) else torch.float32).contiguous()
         for name, tensor in weights.items()
