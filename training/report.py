@@ -30,7 +30,7 @@ from varsr.weights.checkpoint import load_encoder
 HERE = Path(__file__).parent
 SIDE = 512
 SCALE = 4
-STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+STRENGTHS = (0.0, 0.5, 1.0, 2.0, 4.0)
 Restore = Callable[[Picture, Picture], Picture]
 """From the low-resolution and the sharp picture."""
 
