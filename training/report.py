@@ -28,7 +28,7 @@ from varsr.imaging.resize import Picture, resize
 from varsr.weights.checkpoint import load_encoder
 
 HERE = Path(__file__).parent
-SIDE = 512
+SIDE = 384
 SCALE = 4
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 4.0)
 Restore = Callable[[Picture, Picture], Picture]
@@ -145,7 +145,8 @@ def real_esrgan() -> Restore:
 
     def restore(low: Picture, _: Picture) -> Picture:
         extractor = net.create_extractor()
-        extractor.input("data", ncnn.Mat(np.ascontiguousarray(low.transpose(2, 0, 1))))
+        planes = np.ascontiguousarray(low.transpose(2, 0, 1))
+        extractor.input("data", ncnn.Mat(planes).clone())  # a Mat does not keep the array that it shows alive
         return np.array(extractor.extract("output")[1]).transpose(1, 2, 0).clip(0, 1)
 
     return restore
@@ -224,7 +225,7 @@ From left to right bicubic, Real-ESRGAN x4plus, mini, truth:
 
 ## Guidance
 
-Chosen on {count["validation"]} validation photographs: {guidance:g}. The middle 256 px of each, with the corrector.
+The default is {guidance:g}. Means over {count["validation"]} validation photographs, the middle 256 px of each, with the corrector.
 
 {curves}
 """
