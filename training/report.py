@@ -225,7 +225,7 @@ From left to right bicubic, Real-ESRGAN x4plus, mini, truth:
 
 ## Guidance
 
-The default is {guidance:g}. Means over {count["validation"]} validation photographs, the middle 256 px of each, with the corrector.
+The default is {guidance:g}. Means over {count["validation"]} validation photographs, the middle 256 px of each.
 
 {curves}
 """
