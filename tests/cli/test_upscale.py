@@ -110,13 +110,13 @@ def test_too_little_memory(environment: dict[str, str], nano: Path, photo: Path)
         "import resource, sys\n"
         "import varsr.cli.app, varsr.upscaler, varsr.imaging.read, varsr.imaging.write\n"
         "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (held + (400 << 20),) * 2)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (held + (150 << 20),) * 2)\n"
         "varsr.cli.app.main()\n"
     )
     large = photo.with_name("large.png")
-    Image.new("RGB", (1500, 1500)).save(large)
+    Image.new("RGB", (4000, 4000)).save(large)
     result = subprocess.run(
-        [sys.executable, "-c", limited, "upscale", str(large), "--scale", "8", "-m", str(nano)],
+        [sys.executable, "-c", limited, "upscale", str(large), "--scale", "1", "-m", str(nano)],
         env=environment | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

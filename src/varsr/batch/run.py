@@ -128,7 +128,10 @@ class Run:
                     reading.append((job, readers.submit(self._prepare, job)))
                 if not reading:
                     break
-                writing.append(self._advance(*reading.popleft(), writers))
+                latest = self._advance(*reading.popleft(), writers)
+                writing.append(latest)
+                if self.policy.fail_fast and latest.done() and latest.result().status == "failed":
+                    break  # though earlier ones are still being written
                 while writing and (writing[0].done() or len(writing) > WRITERS):
                     outcome = writing.popleft().result()
                     yield outcome
