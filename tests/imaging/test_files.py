@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.deep import read_deep, write_deep
+from varsr.imaging.formats import BY_SUFFIX
 from varsr.imaging.photo import from_channels
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import resize
@@ -240,6 +241,8 @@ def test_targets_are_checked_beforehand(tmp_path: Path) -> None:
             check_target(tmp_path / path, overwrite=False)
     with pytest.raises(RequestError, match="no format"):
         Encoding().of(tmp_path / "new.txt")
+    with pytest.raises(RequestError, match="no name for WEBP"):
+        Encoding(format=BY_SUFFIX[".webp"]).of(tmp_path / "new.png")
 
 
 def test_limits_of_formats(tmp_path: Path) -> None:

@@ -23,15 +23,18 @@ from varsr.imaging.size import Size
 
 @dataclass(frozen=True)
 class Encoding:
-    """How results are encoded, where the format leaves a choice. `format` overrules the suffix."""
+    """How results are encoded, where the format leaves a choice. `format` serves names without a suffix."""
 
     quality: int = 95
     lossless: bool = False
     format: Format | None = None
 
     def of(self, path: Path) -> Format:
-        """The format of a file. Raises `RequestError` where its suffix names none that can be written."""
-        found = self.format or BY_SUFFIX.get(path.suffix.lower())
+        """The format of a file. Raises `RequestError` where its suffix names none that can be written, or another."""
+        named = BY_SUFFIX.get(path.suffix.lower())
+        if self.format is not None and named not in (None, self.format):
+            raise RequestError(f"{path} is no name for {self.format.name}.", "Let --format and the suffix agree.")
+        found = self.format or named
         if found is None:
             raise RequestError(
                 f"{path} names no format that can be written.", f"Use one of {', '.join(BY_SUFFIX)}, or --format."
