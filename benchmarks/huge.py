@@ -11,7 +11,7 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -25,11 +25,11 @@ from varsr.batch.plan import Job
 from varsr.batch.run import Clock, Policy, Run
 from varsr.device import Precision
 from varsr.imaging.photo import Photo
-from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
+from varsr.restoration import Restoration
 from varsr.upscaler import Upscaler
 
 
@@ -60,8 +60,8 @@ def main() -> None:
     options = parser.parse_args()
     upscaler = Upscaler(cast("VARSR", StandIn()), torch.device("cpu"), Precision(torch.float32, torch.float32))
 
-    def bands(_: Job, photo: Photo, size: Size) -> Iterator[Picture]:
-        return upscaler.bands(photo, size)
+    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
+        return upscaler.begin(photo, size)
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.png", Path(folder) / f"out.{options.format}"
@@ -70,7 +70,7 @@ def main() -> None:
         Image.fromarray(np.stack([gradient, gradient.T, 255 - gradient], -1).astype(np.uint8)).save(source)
         del gradient
         started = time.monotonic()
-        run = Run(bands, TargetSize(scale=4), Encoding(), Policy(max_pixels=10**10), Clock())
+        run = Run(begin, TargetSize(scale=4), Encoding(), Policy(max_pixels=10**10), Clock())
         (outcome,) = run.outcomes([Job(source, target)])
         seconds = time.monotonic() - started
         assert outcome.status == "done", outcome.error

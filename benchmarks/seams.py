@@ -74,14 +74,14 @@ def decode(upscaler: Upscaler, source: Enlarged, latent: Picture, tile: Tile) ->
     """The pixels of a tile of any size in [0, 1]."""
     cells = torch.from_numpy(np.ascontiguousarray(latent[tile.area].transpose(2, 0, 1)))[None]
     pixels = cut(upscaler, source, tile.times(upscaler.model.config.tokenizer.stride))
-    decoded = upscaler.model.decoder(cells.to(upscaler.precision.compute), pixels)
+    decoded = upscaler.model.decoder(cells.to(upscaler.engine.precision.compute), pixels)
     return (decoded[0].float().permute(1, 2, 0).numpy() + 1) / 2
 
 
 def cut(upscaler: Upscaler, source: Enlarged, place: Tile) -> torch.Tensor:
     """The input's pixels of a tile, (1, 3, S, S) in [-1, 1]."""
     pixels = source.band(place.top, place.top + place.side)[:, place.area[1]].transpose(2, 0, 1)
-    return torch.from_numpy(pixels * 2 - 1)[None].to(upscaler.precision.compute)
+    return torch.from_numpy(pixels * 2 - 1)[None].to(upscaler.engine.precision.compute)
 
 
 def border_mask(places: list[Tile]) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

@@ -17,7 +17,7 @@ from tests.golden import DATA
 from tests.nano import MINI_LIKE, write_nano
 from varsr import Options, Sampling, Upscaler
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
-from varsr.upscaler import Progress
+from varsr.progress import Progress
 
 
 @pytest.fixture(scope="module")

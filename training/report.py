@@ -112,7 +112,7 @@ def ways(upscaler: Upscaler, model: Path) -> dict[str, Restore]:
 
 def reconstruction(upscaler: Upscaler, model: Path) -> Restore:
     """What the decoder makes of the true tokens, in tiles that do not overlap."""
-    encoder = load_encoder(model, upscaler.device, upscaler.precision)
+    encoder = load_encoder(model, upscaler.engine.device, upscaler.engine.precision)
     side = upscaler.model.config.tile_side
 
     @torch.inference_mode()
@@ -122,7 +122,9 @@ def reconstruction(upscaler: Upscaler, model: Path) -> Restore:
         for top in range(0, sharp.shape[0] - side + 1, side):
             for left in range(0, sharp.shape[1] - side + 1, side):
                 area = slice(top, top + side), slice(left, left + side)
-                truth, given = (to_tensor(p[area][None]).to(upscaler.precision.compute) for p in (sharp, upsampled))
+                truth, given = (
+                    to_tensor(p[area][None]).to(upscaler.engine.precision.compute) for p in (sharp, upsampled)
+                )
                 latent = upscaler.model.quantizer.encode(encoder(truth - given))[1]
                 pixels = upscaler.model.decoder(latent.to(given.dtype), given)
                 result[area] = (pixels.float()[0].permute(1, 2, 0).numpy() + 1) / 2
@@ -207,10 +209,10 @@ def page(photographs: Path, upscaler: Upscaler, sections: list[str], curves: str
     """The report as Markdown."""
     manifest = json.loads((photographs / "manifest.json").read_text())
     count = {split: sum(p["split"] == split for p in manifest) for split in ("train", "validation", "test")}
-    guidance = upscaler.model.config.guidance.tiled
+    guidance, dtype = upscaler.model.config.guidance.tiled, upscaler.dtype
     return f"""# varsr-mini, measured
 
-Written by `python -m training.report` on {platform.machine()}, torch {torch.__version__}, {upscaler.precision.compute}.
+Written by `python -m training.report` on {platform.machine()}, torch {torch.__version__}, {upscaler.engine.precision.compute}.
 {count["test"]} photographs that no training saw, the middle {SIDE} px of each; trained on {count["train"]}.
 The figures are means over the photographs.
 NIQE's standard is set by sharp training photographs, so its values compare only within this page.

@@ -22,6 +22,7 @@ from varsr.imaging.photo import Photo
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
+from varsr.restoration import Restoration
 
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "gif", "avif", "deep.png", "deep.tif")
 MUTANTS = 40  # of each format
@@ -33,10 +34,10 @@ def upscaler(nano: Path) -> Upscaler:
 
 
 def do(upscaler: Upscaler, jobs: list[Job], policy: Policy = Policy(), scale: float = 1) -> list[Outcome]:
-    def bands(_: Job, photo: Photo, size: Size) -> Iterator[Picture]:
-        return upscaler.bands(photo, size, Options(corrector=False, cfg=0))
+    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
+        return upscaler.begin(photo, size, Options(corrector=False, cfg=0))
 
-    return list(Run(bands, TargetSize(scale=scale), Encoding(), policy, Clock()).outcomes(jobs))
+    return list(Run(begin, TargetSize(scale=scale), Encoding(), policy, Clock()).outcomes(jobs))
 
 
 def sample(suffix: str) -> bytes:
@@ -103,11 +104,11 @@ def test_a_file_that_changes_while_the_run_goes_on(upscaler: Upscaler, tmp_path:
         (tmp_path / f"{number}.png").write_bytes(sample("png"))
         jobs.append(Job(tmp_path / f"{number}.png", tmp_path / f"{number}_out.png"))
 
-    def bands(job: Job, photo: Photo, size: Size) -> Iterator[Picture]:
+    def begin(job: Job, photo: Photo, size: Size) -> Restoration:
         (tmp_path / "7.png").unlink(missing_ok=True)
-        return upscaler.bands(photo, size)
+        return upscaler.begin(photo, size)
 
-    run = Run(bands, TargetSize(scale=1), Encoding(), Policy(), Clock())
+    run = Run(begin, TargetSize(scale=1), Encoding(), Policy(), Clock())
     outcomes = list(run.outcomes(jobs))
     assert [o.status for o in outcomes] == ["done"] * 7 + ["failed"]
 

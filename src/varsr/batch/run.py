@@ -7,12 +7,14 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -34,7 +36,11 @@ from varsr.imaging.write import (
     write_photo,
 )
 
-READ_AHEAD = 3
+READ_AHEAD = 2
+SMALL_AHEAD = 16
+"""Pictures read ahead while they are small: many of them fill one batch of tiles."""
+SMALL = 500_000
+"""Pixels of an input up to which it is small."""
 WRITERS = 2
 
 PICTURE_ERRORS = (InputError, OutputError, RequestError, TooLittleMemoryError)
@@ -44,8 +50,16 @@ Status = Literal["done", "skipped", "failed"]
 LARGE = 40_000_000
 """Pixels of a result from which it is written row by row where its format can be."""
 
-Bands = Callable[[Job, Photo, Size], Iterator[Picture]]
-"""The colour of a photo restored at a size, in bands of rows."""
+
+class Begun(Protocol):
+    """A photo that is ready to be restored."""
+
+    def bands(self, following: Callable[[], Iterable[Any]], /) -> Iterator[Picture]:
+        """Its colour in bands of rows; batches with room are filled from those begun after it."""
+
+
+Begin = Callable[[Job, Photo, Size], Begun]
+"""Makes a photo ready to be restored at a size."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +117,47 @@ class Clock:
         return self.computed / self.elapsed
 
 
+class Ahead:
+    """A job whose picture is being read, and then is begun."""
+
+    def __init__(self, job: Job, future: Future[Photo | None], begin: Callable[[Photo], list[Begun]]) -> None:
+        self.job = job
+        self._future = future
+        self._begin = begin
+        self._begun: list[Begun] | None = None
+
+    @property
+    def small(self) -> bool:
+        """Whether its picture is read and takes little memory, or could not be read."""
+        if not self._future.done():
+            return False
+        photo = None if self._future.exception() else self._future.result()
+        return photo is None or math.prod(photo.size) * (1 + len(photo.following)) <= SMALL
+
+    def photo(self) -> Photo | None:
+        """The picture, waited for; None where there is nothing to do. Raises what went wrong."""
+        return self._future.result()
+
+    def begun(self) -> list[Begun]:
+        """What is to be restored of it: its frames. Raises what went wrong."""
+        if self._begun is None:
+            photo = self.photo()
+            self._begun = self._begin(photo) if photo else []
+        return self._begun
+
+    def begun_if_sound(self) -> list[Begun]:
+        """What is to be restored of it, nothing where something went wrong: its own turn will tell."""
+        try:
+            return self.begun()
+        except (*PICTURE_ERRORS, MemoryError):
+            return []
+
+
 @dataclass(frozen=True)
 class Run:
-    """How each job is done: by `bands`, to `size`, encoded and guarded as told. `clock` notes the time."""
+    """How each job is done: as `begin` tells, to `size`, encoded and guarded as told. `clock` notes the time."""
 
-    bands: Bands
+    begin: Begin
     size: TargetSize
     encoding: Encoding
     policy: Policy
@@ -119,16 +169,28 @@ class Run:
         A picture that cannot be read, computed or written is an outcome; any other exception ends the run. What
         is being written is finished whole even then.
         """
-        reading: deque[tuple[Job, Future[Photo | None]]] = deque()
+        ahead: deque[Ahead] = deque()
         writing: deque[Future[Outcome]] = deque()
         rest = iter(jobs)
         with _pool(1) as readers, _pool(WRITERS) as writers:
+
+            def read_ahead() -> None:
+                while _room(ahead) and (job := next(rest, None)):
+                    ahead.append(Ahead(job, readers.submit(self._prepare, job), partial(self._begin, job)))
+
+            def following() -> Iterator[Begun]:
+                """What comes after the picture at work. To wait for a file costs less than a batch with room."""
+                for place in count():
+                    read_ahead()
+                    if place == len(ahead):
+                        return
+                    yield from ahead[place].begun_if_sound()
+
             while True:
-                while len(reading) < READ_AHEAD and (job := next(rest, None)):
-                    reading.append((job, readers.submit(self._prepare, job)))
-                if not reading:
+                read_ahead()
+                if not ahead:
                     break
-                latest = self._advance(*reading.popleft(), writers)
+                latest = self._advance(ahead.popleft(), following, writers)
                 writing.append(latest)
                 if self.policy.fail_fast and latest.done() and latest.result().status == "failed":
                     break  # though earlier ones are still being written
@@ -163,28 +225,31 @@ class Run:
         if job.target != STREAM:
             check_target(job.target, self.policy.overwrite)
 
-    def _advance(self, job: Job, future: Future[Photo | None], writers: ThreadPoolExecutor) -> Future[Outcome]:
+    def _begin(self, job: Job, photo: Photo) -> list[Begun]:
+        """All frames of a picture ready to be restored. Raises where the result cannot be written."""
+        check_fits(job.target, self.size.of(photo.size), photo, self.encoding)
+        return [self.begin(job, frame, self.size.of(frame.size)) for frame in photo.frames]
+
+    def _advance(
+        self, ahead: Ahead, following: Callable[[], Iterator[Begun]], writers: ThreadPoolExecutor
+    ) -> Future[Outcome]:
         """Compute a job and have it written; the future holds its outcome."""
+        job = ahead.job
         outcome = Outcome(job, "skipped")
         started = time.monotonic()
         try:
-            photo = future.result()
+            photo = ahead.photo()
             if photo is None:
                 return _settled(outcome)
             outcome = replace(outcome, size=photo.size)
             wanted = self.size.of(photo.size)
             outcome = replace(outcome, target_size=wanted)
-            check_fits(job.target, wanted, photo, self.encoding)
-            if (
-                not photo.following
-                and math.prod(wanted) >= LARGE
-                and job.target != STREAM
-                and streams(self.encoding, job.target)
-            ):
-                write_bands(photo, wanted, self._timed(job, photo, wanted), job.target, self.encoding)
+            begun = ahead.begun()
+            if self._writes_rows(job, photo, wanted):
+                bands = self.clock.timed(begun[0].bands(following))
+                write_bands(photo, wanted, bands, job.target, self.encoding)
                 return _settled(self._done(outcome, started))
-            frames = [self._restored(job, frame, self.size.of(frame.size)) for frame in (photo, *photo.following)]
-            result = replace(frames[0], following=tuple(frames[1:]))
+            result = self._restored(photo, begun, following)
         except PICTURE_ERRORS as error:
             return _settled(_failed(outcome, error, started))
         except MemoryError:
@@ -192,11 +257,21 @@ class Run:
             return _settled(_failed(outcome, little, started))
         return writers.submit(self._write, outcome, result, started)
 
-    def _restored(self, job: Job, photo: Photo, wanted: Size) -> Photo:
-        return photo.restored(np.concatenate(list(self._timed(job, photo, wanted))))
+    def _writes_rows(self, job: Job, photo: Photo, wanted: Size) -> bool:
+        """Whether the result is so large that it is written as its rows come, and can be."""
+        if photo.following or job.target == STREAM or math.prod(wanted) < LARGE:
+            return False
+        return streams(self.encoding, job.target)
 
-    def _timed(self, job: Job, photo: Photo, wanted: Size) -> Iterator[Picture]:
-        return self.clock.timed(self.bands(job, photo, wanted))
+    def _restored(self, photo: Photo, begun: Sequence[Begun], following: Callable[[], Iterator[Begun]]) -> Photo:
+        """The photo with all its frames; these share batches with each other, and the last ones with what follows."""
+        first, *others = (
+            frame.restored(
+                np.concatenate(list(self.clock.timed(work.bands(partial(_then, begun[i + 1 :], following)))))
+            )
+            for i, (frame, work) in enumerate(zip(photo.frames, begun, strict=True))
+        )
+        return replace(first, following=tuple(others))
 
     def _write(self, outcome: Outcome, result: Photo, started: float) -> Outcome:
         try:
@@ -214,6 +289,16 @@ class Run:
             with suppress(OSError):  # the result itself is whole
                 shutil.copystat(outcome.job.source, outcome.job.target)
         return replace(outcome, status="done", seconds=time.monotonic() - started)
+
+
+def _room(ahead: Sequence[Ahead]) -> bool:
+    """Whether one more picture may be read: a few whatever their size, more while all are small."""
+    return len(ahead) < READ_AHEAD or (len(ahead) < SMALL_AHEAD and all(one.small for one in list(ahead)[:-1]))
+
+
+def _then(rest: Sequence[Begun], following: Callable[[], Iterator[Begun]]) -> Iterator[Begun]:
+    yield from rest
+    yield from following()
 
 
 class _pool(ThreadPoolExecutor):  # noqa: N801, a context manager

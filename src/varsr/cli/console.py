@@ -16,7 +16,7 @@ from rich.table import Table
 from varsr.errors import TooLittleMemoryError, VarsrError
 
 if TYPE_CHECKING:
-    from varsr.upscaler import Progress as Step
+    from varsr.progress import Progress as Step
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress in a log
 
@@ -27,7 +27,7 @@ class Watch(Protocol):
     """Shows the progress of files and, within one, of its tiles."""
 
     def picture(self, name: str, /) -> OnStep:
-        """Begin a picture; what is returned shows its steps."""
+        """Make ready for a picture; what is returned shows its steps."""
 
     def file_done(self) -> None:
         """Count a file."""
@@ -101,12 +101,18 @@ class _Bars:
         self._done = 0
         self._files = bars.add_task("files", total=files, activity="") if files > 1 else None
         self._picture = bars.add_task("", visible=False, activity="")
+        self._shown: OnStep | None = None
 
     def picture(self, name: str) -> OnStep:
-        self._bars.reset(self._picture, description=name, visible=True, activity="")
-        return lambda step: self._bars.update(
-            self._picture, completed=step.done, total=step.total, activity=f"{step.tiles} tiles, {step.activity}"
-        )
+        def show(step: Step) -> None:
+            if self._shown is not show:
+                self._shown = show
+                self._bars.reset(self._picture, description=name, visible=True)
+            self._bars.update(
+                self._picture, completed=step.done, total=step.total, activity=f"{step.tiles} tiles, {step.activity}"
+            )
+
+        return show
 
     def file_done(self) -> None:
         self._done += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from varsr.choices import DtypeName
 from varsr.cli.console import messages, one_line
 from varsr.device import pick_device
 from varsr.imaging.photo import Photo
-from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
+from varsr.restoration import Restoration
 from varsr.upscaler import Options, Upscaler
 from varsr.weights.store import is_first_use, locate
 
@@ -63,12 +63,12 @@ def carry_out(work: Work) -> int:
     outcomes = []
     with messages.watch(len(work.jobs)) as watch:
 
-        def bands(job: Job, photo: Photo, size: Size) -> Iterator[Picture]:
+        def begin(job: Job, photo: Photo, size: Size) -> Restoration:
             nonlocal upscaler
             upscaler = upscaler or work.load()  # not before there is something to do
-            return upscaler.bands(photo, size, work.options, watch.picture(job.source.name))
+            return upscaler.begin(photo, size, work.options, watch.picture(job.source.name))
 
-        for outcome in Run(bands, work.size, work.encoding, work.policy, clock).outcomes(work.jobs):
+        for outcome in Run(begin, work.size, work.encoding, work.policy, clock).outcomes(work.jobs):
             outcomes.append(outcome)
             watch.file_done()
             _tell(outcome, work)

@@ -52,6 +52,11 @@ class Photo:
         """Height and width in pixels."""
         return self.color.shape[0], self.color.shape[1]
 
+    @property
+    def frames(self) -> tuple[Photo, ...]:
+        """The picture itself and those that follow it."""
+        return (self, *self.following)
+
     def restored(self, color: Picture) -> Photo:
         """The same photo enlarged: with other colour, given in sRGB, and all else resized to it."""
         size = color.shape[0], color.shape[1]

@@ -1,0 +1,39 @@
+"""How far a picture is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Steps done of a picture. A tile takes one for each scale, one for the corrector and one to be decoded."""
+
+    done: int
+    total: int
+    tiles: int
+    activity: str
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Reporter:
+    """Counts a picture's steps, and tells whoever watches from `begin` on: tiles may be computed before its turn."""
+
+    def __init__(self, on_progress: OnProgress, tiles: int, steps_per_tile: int) -> None:
+        self._on_progress = on_progress
+        self._shown = False
+        self.state = Progress(0, tiles * steps_per_tile, tiles, "prefix")
+
+    def begin(self) -> None:
+        """It is this picture's turn."""
+        self._shown = True
+        self._on_progress(self.state)
+
+    def step(self, count: int, activity: str) -> None:
+        """Count steps of so many tiles."""
+        self.state = replace(self.state, done=self.state.done + count, activity=activity)
+        if self._shown:
+            self._on_progress(self.state)

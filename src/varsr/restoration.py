@@ -1,0 +1,115 @@
+"""One picture on its way through the model: its tiles, their latents, its finished rows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
+
+import numpy as np
+
+from varsr.device import memory_errors
+from varsr.engine import Batch, Engine, Recipe
+from varsr.imaging.bands import BandBlend, Enlarged
+from varsr.imaging.resize import Picture
+from varsr.imaging.tiles import Tile
+from varsr.progress import Reporter
+
+Finish = Callable[[Iterable[Picture], Callable[[int, int], Picture]], Iterable[Picture]]
+"""What is done to restored bands last; it is given the enlarged input's rows too."""
+
+
+class Restoration:
+    """A picture begun. `bands` does what is left of it, and fills its last batch with tiles of pictures to come."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: Enlarged,
+        tiles: Sequence[Tile],
+        recipe: Recipe,
+        batch_size: int,
+        reporter: Reporter,
+        finish: Finish,
+    ) -> None:
+        self._engine = engine
+        self._source = source
+        self._tiles = tiles
+        self._recipe = recipe
+        self._batch_size = batch_size
+        self._reporter = reporter
+        self._finish = finish
+        self._waiting = deque(tiles)
+        self._computed: deque[tuple[Tile, Picture]] = deque()
+
+    def bands(self, following: Callable[[], Iterable[Restoration]] = tuple) -> Iterator[Picture]:
+        """The restored colour in bands of rows from top to bottom, each (rows, W, 3) in [0, 1].
+
+        Only a few rows of tiles are in memory at a time. `following` is asked for the pictures that come next,
+        whenever a batch has room. Raises `TooLittleMemoryError`.
+        """
+        self._reporter.begin()
+        with memory_errors(self._engine.device):
+            yield from (band.clip(0, 1) for band in self._finish(self._restored(following), self._source.inside))
+
+    def _restored(self, following: Callable[[], Iterable[Restoration]]) -> Iterator[Picture]:
+        """Restore, blend and decode row of tiles by row of tiles, and yield pixels as they are finished."""
+        config = self._engine.model.config
+        stride, (height, width) = config.tokenizer.stride, self._source.size
+        padded = max(tile.left + tile.side for tile in self._tiles)
+        latent, pixels = BandBlend(padded, config.tokenizer.channels), BandBlend(padded * stride, 3)
+        bottom = self._tiles[-1].top + self._tiles[-1].side
+        undecoded = deque(list(row) for _, row in groupby(self._tiles, key=lambda tile: tile.top))
+        finished = 0
+        while undecoded:
+            if not self._computed:
+                self._compute(following)
+            while self._computed:
+                latent.add(*self._computed.popleft())
+            # No further tile touches rows above the first that is still waiting.
+            final = self._waiting[0].top if self._waiting else bottom
+            while undecoded and undecoded[0][0].top + config.latent_side <= final:
+                self._decode(latent, undecoded.popleft(), pixels)
+                final_pixels = min((undecoded[0][0].top if undecoded else bottom) * stride, height)
+                yield pixels.rows(finished, final_pixels)[:, :width]
+                finished = final_pixels
+                if undecoded:
+                    latent.drop(undecoded[0][0].top)
+                    pixels.drop(finished)
+
+    def _compute(self, following: Callable[[], Iterable[Restoration]]) -> None:
+        """The latents of the next batch: of this picture's tiles, and where they do not fill it, of others'."""
+        chosen = self._take(self._batch_size)
+        if len(chosen) < self._batch_size:
+            for other in following():
+                if other._recipe == self._recipe and len(chosen) < self._batch_size:
+                    chosen += other._take(self._batch_size - len(chosen))
+        batch = Batch(
+            np.stack([owner._cut(tile) for owner, tile in chosen]),
+            [tile.index for _, tile in chosen],
+            [owner._reporter for owner, _ in chosen],
+        )
+        latents = self._engine.latents(batch, self._batch_size, self._recipe)
+        for (owner, tile), values in zip(chosen, latents, strict=True):
+            owner._computed.append((tile, values))
+
+    def _take(self, count: int) -> list[tuple[Restoration, Tile]]:
+        """Its next tiles, which from now on no longer wait."""
+        return [(self, self._waiting.popleft()) for _ in range(min(count, len(self._waiting)))]
+
+    def _decode(self, latent: BandBlend, row: Sequence[Tile], pixels: BandBlend) -> None:
+        """Decode a row of tiles from the blended latent and blend their pixels."""
+        band = latent.rows(row[0].top, row[0].top + row[0].side)
+        stride = self._engine.model.config.tokenizer.stride
+        rest = iter(row)
+        while tiles := list(islice(rest, self._engine.batch_size)):
+            windows = np.stack([band[:, tile.area[1]] for tile in tiles])
+            decoded = self._engine.decode(windows, np.stack([self._cut(tile) for tile in tiles]))
+            for tile, values in zip(tiles, decoded, strict=True):
+                pixels.add(tile.times(stride), values)
+            self._reporter.step(len(tiles), "decoding")
+
+    def _cut(self, tile: Tile) -> Picture:
+        """The enlarged input's pixels of a tile, (S, S, 3)."""
+        place = tile.times(self._engine.model.config.tokenizer.stride)
+        return self._source.band(place.top, place.top + place.side)[:, place.area[1]]
