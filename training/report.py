@@ -212,7 +212,7 @@ def page(photographs: Path, upscaler: Upscaler, sections: list[str], curves: str
     guidance, dtype = upscaler.model.config.guidance.tiled, upscaler.dtype
     return f"""# varsr-mini, measured
 
-Written by `python -m training.report` on {platform.machine()}, torch {torch.__version__}, {upscaler.engine.precision.compute}.
+Written by `python -m training.report` on {platform.machine()}, torch {torch.__version__}, {dtype}.
 {count["test"]} photographs that no training saw, the middle {SIDE} px of each; trained on {count["train"]}.
 The figures are means over the photographs.
 NIQE's standard is set by sharp training photographs, so its values compare only within this page.
