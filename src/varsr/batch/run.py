@@ -8,8 +8,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -106,6 +106,13 @@ class Clock:
                 return
             yield band
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time within that of a band in which the model waited for a file."""
+        began = time.monotonic()
+        yield
+        self.computed -= time.monotonic() - began
+
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
@@ -133,6 +140,10 @@ class Ahead:
             return False
         photo = None if self._future.exception() else self._future.result()
         return photo is None or math.prod(photo.size) * (1 + len(photo.following)) <= SMALL
+
+    def wait(self) -> None:
+        """Until its picture is read, or could not be."""
+        wait([self._future])
 
     def photo(self) -> Photo | None:
         """The picture, waited for; None where there is nothing to do. Raises what went wrong."""
@@ -184,6 +195,8 @@ class Run:
                     read_ahead()
                     if place == len(ahead):
                         return
+                    with self.clock.waiting():
+                        ahead[place].wait()
                     yield from ahead[place].begun_if_sound()
 
             while True:
