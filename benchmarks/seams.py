@@ -1,4 +1,4 @@
-"""What decoding tile by tile costs: the difference to decoding at once, at the borders of tiles and inside them.
+"""What decoding tile by tile costs: the difference to decoding at once, at the borders of tiles and elsewhere.
 
     python -m benchmarks.seams --photo tests/data/dandelion.jpg
 
@@ -9,6 +9,8 @@ all that is decoded at a time, so naive tiles, simply put side by side, differ i
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from varsr.model.sampling import Sampling, TileNoise
 from varsr.upscaler import Upscaler
 
 SIDE = 1024
-NEAR = 4  # pixels to either side of a border that count as at it
+MOVED = [by for by in range(-48, 49, 8) if by]
 
 
 def main() -> None:
@@ -45,13 +47,30 @@ def main() -> None:
         pixels, place = decode(upscaler, source, latent, tile), tile.times(stride)
         blend.add(place, pixels)
         naive[place.area] = pixels
-    borders = border_mask([tile.times(stride) for tile in tiles])
-    print(f"{len(tiles)} tiles; mean absolute difference to decoding at once, in 255ths")
-    print(f"{'':10} {'at borders':>11} {'inside':>8} {'largest shift of a tile colour':>32}")
+    places = [tile.times(stride) for tile in tiles]
+    lines = sorted({edge for place in places for edge in (place.left, place.left + place.side)} - {0, SIDE})
+    print(f"{len(tiles)} tiles; differences to decoding at once, in 255ths, at the borders of tiles and at the same")
+    print("lines moved by 8 to 48 pixels, from the least to the most")
+    print(f"{'':8} {'mean near':>10} {'moved':>15} {'step across':>12} {'moved':>15} {'largest shift of a tile':>24}")
     for name, result in (("naive", naive), ("blended", blend.rows(0, SIDE))):
-        difference = np.abs(result - at_once).mean(-1) * 255
-        shifts = [np.abs((result - at_once)[t.times(stride).area].mean((0, 1))).max() * 255 for t in tiles]
-        print(f"{name:10} {difference[borders].mean():11.3f} {difference[~borders].mean():8.3f} {max(shifts):32.3f}")
+        error = (result - at_once) * 255
+        near, step = (partial(at_lines, field) for field in (np.abs(error).mean(-1), steps(error)))
+        moved = [sorted(of([n + by for n in lines]) for by in MOVED) for of in (near, step)]
+        ranges = [f"{values[0]:.3f} to {values[-1]:.3f}" for values in moved]
+        shift = max(np.abs(error[place.area].mean((0, 1))).max() for place in places)
+        print(f"{name:8} {near(lines):10.3f} {ranges[0]:>15} {step(lines):12.3f} {ranges[1]:>15} {shift:24.3f}")
+
+
+def steps(error: Picture) -> Picture:
+    """How much an error changes from a pixel to the next, to the right and down: (H, W)."""
+    right, down = (np.abs(np.diff(error, axis=axis, prepend=0)).mean(-1) for axis in (1, 0))
+    return np.maximum(right, down)
+
+
+def at_lines(field: Picture, lines: Sequence[int]) -> float:
+    """The mean of a field (H, W) over some rows and the columns of the same numbers."""
+    chosen = [n for n in lines if 0 < n < SIDE]
+    return float(np.concatenate([field[chosen].ravel(), field[:, chosen].ravel()]).mean())
 
 
 @torch.inference_mode()
@@ -82,15 +101,6 @@ def cut(upscaler: Upscaler, source: Enlarged, place: Tile) -> torch.Tensor:
     """The input's pixels of a tile, (1, 3, S, S) in [-1, 1]."""
     pixels = source.band(place.top, place.top + place.side)[:, place.area[1]].transpose(2, 0, 1)
     return torch.from_numpy(pixels * 2 - 1)[None].to(upscaler.engine.precision.compute)
-
-
-def border_mask(places: list[Tile]) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Where a tile begins or ends, inside the picture."""
-    mask = np.zeros((SIDE, SIDE), bool)
-    lines = {edge for place in places for edge in (place.left, place.left + place.side)} - {0, SIDE}
-    for line in lines:  # the grid is the same in both directions
-        mask[line - NEAR : line + NEAR] = mask[:, line - NEAR : line + NEAR] = True
-    return mask
 
 
 if __name__ == "__main__":
