@@ -1,0 +1,98 @@
+"""The README's recipes, run as they are printed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.golden import DATA
+
+README = Path(__file__).parents[2] / "README.md"
+Shell = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+def recipes() -> dict[str, list[str]]:
+    """What the table says, by what it is for: the commands and options between backticks."""
+    table = README.read_text().partition("## Recipes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", table.replace(r"\|", "\0"), flags=re.MULTILINE)
+    return {to: [code.replace("\0", "|") for code in re.findall(r"`([^`]+)`", said)] for to, said in rows}
+
+
+RECIPES = recipes()
+RUN = {to: codes for to, codes in RECIPES.items() if codes and "model" not in codes[0]}
+
+
+@pytest.fixture
+def shell(environment: dict[str, str], nano: Path, tmp_path: Path) -> Shell:
+    """A shell in a folder with an album and a photo; `varsr` is this one, its model a very small one."""
+    for number, name in enumerate(("a.jpg", "b c.jpg", "trip/c.jpg", "trip/d\n.jpg", "trip/far/e.jpg")):
+        path = tmp_path / "album" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(DATA / "dandelion.jpg") as image:
+            image.crop((number, 0, number + 40, 32)).save(path)
+    with Image.open(DATA / "dandelion.jpg") as image:
+        image.resize((160, 120)).save(tmp_path / "photo.jpg")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program = programs / "varsr"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m varsr "$@"\n')
+    program.chmod(0o755)
+    search = f"{programs}:{environment['PATH']}"
+    settings = environment | {"PATH": search, "VARSR_MODEL": str(nano), "OMP_NUM_THREADS": "1"}
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("to", RUN)
+def test_a_recipe(shell: Shell, tmp_path: Path, to: str) -> None:
+    first, *options = RUN[to]
+    if "jq" in first and not shutil.which("jq"):
+        pytest.skip("needs jq")
+    before = set(tmp_path.rglob("*"))
+    done = shell(first)
+    assert done.returncode == 0, done.stderr
+    made = [path for path in set(tmp_path.rglob("*")) - before if path.is_file()]
+    fewest, most = (0, 0) if "--dry-run" in first else (0, 1) if "2/8" in first else (1, 5)  # of five pictures
+    assert fewest <= len(made) <= most
+    for path in made:
+        with Image.open(path) as image:
+            image.load()
+    for option in options:  # other options to the same command
+        done = shell(f"varsr upscale photo.jpg --overwrite {option}")
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_tree_is_kept_and_an_interrupted_run_completed(shell: Shell, tmp_path: Path) -> None:
+    shell(RECIPES["upscale a folder and the folders in it"][0])
+    names = {str(path.relative_to(tmp_path / "large")) for path in (tmp_path / "large").rglob("*.jpg")}
+    assert names == {"a_x4.jpg", "b c_x4.jpg", "trip/c_x4.jpg", "trip/d\n_x4.jpg", "trip/far/e_x4.jpg"}
+    (tmp_path / "large" / "trip" / "c_x4.jpg").unlink()
+    resumed = shell(RECIPES["go on after an interruption: only whole outputs exist"][0])
+    assert resumed.stdout == "large/trip/c_x4.jpg\n"
+
+
+def test_jq_lists_what_failed(shell: Shell, tmp_path: Path) -> None:
+    if not shutil.which("jq"):
+        pytest.skip("needs jq")
+    (tmp_path / "album" / "b c.jpg").write_bytes(b"no picture")
+    listed = shell(RECIPES["list what failed"][0])
+    assert listed.stdout == "album/b c.jpg\n"
+    assert listed.returncode == 1
+
+
+def test_parts_together_are_the_whole(shell: Shell, tmp_path: Path) -> None:
+    assert shell(RECIPES["run four parts at a time"][0]).returncode == 0
+    assert len(list((tmp_path / "large").rglob("*.jpg"))) == 5
