@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from tests.golden import DATA, write_pickles
@@ -18,6 +19,9 @@ from varsr.device import Precision
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_model
 from varsr.weights.convert import convert
+
+settings.register_profile("any machine", deadline=None)  # how long a case takes is no matter of right or wrong
+settings.load_profile("any machine")
 
 FLOAT32 = Precision(torch.float32, torch.float32)
 CPU = torch.device("cpu")

@@ -32,6 +32,7 @@ class Restoration:
         reporter: Reporter,
         finish: Finish,
     ) -> None:
+        self.tiles = len(tiles)
         self._engine = engine
         self._source = source
         self._tiles = tiles

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.disk import small_disk
 from tests.golden import DATA
 from varsr import Options, Upscaler
 from varsr.batch.plan import Job
@@ -113,16 +114,26 @@ def test_a_file_that_changes_while_the_run_goes_on(upscaler: Upscaler, tmp_path:
     assert [o.status for o in outcomes] == ["done"] * 7 + ["failed"]
 
 
-def test_a_disk_that_fills_up(upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.png").write_bytes(sample("png"))
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", full)
-    (outcome,) = do(upscaler, [Job(tmp_path / "a.png", tmp_path / "b.png")])
-    assert isinstance(outcome.error, OutputError)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "deep.tif"])
+def test_a_disk_that_fills_up(upscaler: Upscaler, tmp_path: Path, suffix: str) -> None:
+    """What still fits is written whole, what does not is a failure and leaves nothing."""
+    sources = []
+    noise = np.random.default_rng(0).random((240, 240, 3), np.float32)
+    for number, side in enumerate((16, 240, 240, 16)):
+        source = tmp_path / f"{number}.{suffix}"
+        if suffix.startswith("deep"):
+            write_deep(noise[:side, :side], source, "TIFF", {})
+        else:
+            Image.fromarray((noise[:side, :side] * 255).astype(np.uint8)).save(source, quality=100)
+        sources.append(source)
+    with small_disk(tmp_path / "disk", "16k") as disk:
+        jobs = [Job(source, disk / source.name) for source in sources]
+        outcomes = [outcome for job in jobs for outcome in do(upscaler, [job])]  # two are written at a time otherwise
+        assert [outcome.status for outcome in outcomes] == ["done", "failed", "failed", "done"]
+        assert all("no space left" in str(o.error).lower() for o in outcomes if o.error), outcomes
+        assert sorted(p.name for p in disk.iterdir()) == [f"0.{suffix}", f"3.{suffix}"]
+        for path in disk.iterdir():
+            Image.open(path).load()
 
 
 def test_memory_that_runs_out_costs_one_picture(

@@ -198,3 +198,21 @@ def test_version(varsr: Run) -> None:
 
 def test_without_a_command_the_help_is_shown(varsr: Run) -> None:
     assert "upscale" in varsr().stdout + varsr().stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_for_the_shell(environment: dict[str, str], shell: str) -> None:
+    program = Path(sys.executable).with_name("varsr")
+    named = environment | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    script = subprocess.run(
+        [program, "--show-completion", shell], env=named, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert script.returncode == 0, script.stderr
+    assert "_VARSR_COMPLETE" in script.stdout
+
+
+def test_completion_offers_options(environment: dict[str, str]) -> None:
+    asked = environment | {"_VARSR_COMPLETE": "complete_bash", "COMP_WORDS": "varsr upscale --pre", "COMP_CWORD": "2"}
+    program = Path(sys.executable).with_name("varsr")
+    offered = subprocess.run([program], env=asked, capture_output=True, text=True, timeout=60, check=False)
+    assert "--preserve-times" in offered.stdout

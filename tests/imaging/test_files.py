@@ -157,12 +157,13 @@ def wide_profile() -> bytes:
 
 
 def test_a_profile_is_honoured_and_kept(image: Image.Image, tmp_path: Path) -> None:
-    image.save(tmp_path / "in.png", icc_profile=wide_profile())
+    profile = wide_profile()  # each has the second of its making in it
+    image.save(tmp_path / "in.png", icc_profile=profile)
     photo = read_photo(tmp_path / "in.png")
     swapped = np.asarray(image, np.float32)[..., [1, 0, 2]] / 255
     np.testing.assert_allclose(photo.color, swapped, atol=0.02)  # the model sees sRGB
     written = round_trip(tmp_path / "in.png", tmp_path / "out.png")
-    assert written.info["icc_profile"] == wide_profile()
+    assert written.info["icc_profile"] == profile
     assert np.abs(np.asarray(written, int) - np.asarray(image, int)).max() <= 1
 
 
@@ -287,6 +288,18 @@ def test_animations_keep_their_frames_and_timing(frames: list[Image.Image], tmp_
             assert np.abs(first - second).mean() < 6
         if suffix != ".avif":
             assert written.info["loop"] == 3
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".tif"])
+def test_sequences_keep_their_metadata(frames: list[Image.Image], tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    options = {"exif": exif} if suffix != ".tif" else {"tiffinfo": {0x010F: "a camera"}, "dpi": (300, 300)}
+    frames[0].save(tmp_path / f"in{suffix}", save_all=True, append_images=frames[1:], **options)
+    written = round_trip(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+    assert written.getexif()[0x010F] == "a camera"
+    if suffix == ".tif":
+        assert written.info["dpi"] == (300, 300)
 
 
 def test_pages_of_different_sizes(frames: list[Image.Image], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import IFDRational
 
 from tests.golden import DATA
+from varsr.imaging import stream
 from varsr.imaging.deep import read_deep
 from varsr.imaging.photo import Metadata, Photo, from_channels
 from varsr.imaging.read import read_photo
@@ -62,17 +65,43 @@ def test_an_interrupted_stream_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_metadata_of_a_stream(tmp_path: Path) -> None:
+def camera_exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    details, place = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
+    details[0x829A] = IFDRational(1, 250)
+    details[0x9003] = "2024:05:01 12:00:00"
+    place[1], place[2] = "N", (IFDRational(48), IFDRational(8), IFDRational(30))
+    return exif
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(("suffix", "deep"), [(".png", False), (".tif", False), (".tif", True)])
+def test_metadata_of_a_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, deep: bool, big: bool
+) -> None:
+    monkeypatch.setattr(stream, "_BIG_TIFF", 0 if big else 2**32)
     with Image.open(DATA / "dandelion.jpg") as image:
-        exif = image.getexif()
-        exif[0x010F] = "a camera"
-        image.save(tmp_path / "in.jpg", exif=exif, xmp=b"<x/>")
-    photo = read_photo(tmp_path / "in.jpg")
-    write_bands(photo, photo.size, in_bands(photo.color), tmp_path / "out.png", Encoding())
-    written = read_photo(tmp_path / "out.png").metadata
-    assert written.exif is not None
-    assert b"a camera" in written.exif
-    assert written.xmp == b"<x/>"
+        image.save(tmp_path / "in.jpg", exif=camera_exif(), xmp=b"<x/>")
+    photo = replace(read_photo(tmp_path / "in.jpg"), deep=deep)
+    target = tmp_path / f"out{suffix}"
+    write_bands(photo, photo.size, in_bands(photo.color), target, Encoding())
+    assert read_photo(target).metadata.xmp == b"<x/>"
+    with Image.open(target) as written:
+        exif = written.getexif()
+        assert exif[0x010F] == "a camera"
+        assert exif.get_ifd(0x8769)[0x829A] == pytest.approx(1 / 250)
+        assert exif.get_ifd(0x8769)[0x9003] == "2024:05:01 12:00:00"
+        assert exif.get_ifd(0x8825)[2] == (48, 8, 30)
+
+
+def test_metadata_of_sixteen_bits(tmp_path: Path) -> None:
+    color = np.random.default_rng(0).random((20, 30, 3), np.float32)
+    photo = Photo(color, deep=True, metadata=Metadata(exif=camera_exif().tobytes()))
+    write_photo(photo, tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as written:
+        assert written.getexif().get_ifd(0x8769)[0x829A] == pytest.approx(1 / 250)
+    np.testing.assert_allclose(read_photo(tmp_path / "a.tif").color, color, atol=1e-4)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(1, 16))

@@ -6,13 +6,13 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Run
+from tests.disk import small_disk
 from tests.nano import NANO, write_nano
 from tests.weights.hub_server import REPOSITORY, Behaviour, serving
 
@@ -167,19 +167,6 @@ def test_published_pickles_are_converted_once(
     removal = varsr("models", "remove", "small", **weights)
     assert "freed" in removal.stderr
     assert kept(environment) == []
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system with room for `size`."""
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_while_downloading(server: tuple[Behaviour, str], varsr: Run, photo: Path, tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ LARGE = 40_000_000
 
 
 class Begun(Protocol):
-    """A photo that is ready to be restored."""
+    """A photo that is ready to be restored, in so many tiles."""
+
+    tiles: int
 
     def bands(self, following: Callable[[], Iterable[Any]], /) -> Iterator[Picture]:
         """Its colour in bands of rows; batches with room are filled from those begun after it."""
@@ -85,6 +87,7 @@ class Outcome:
     status: Status
     size: Size | None = None
     target_size: Size | None = None
+    tiles: int = 0
     seconds: float = 0.0
     error: VarsrError | None = None
 
@@ -258,6 +261,7 @@ class Run:
             wanted = self.size.of(photo.size)
             outcome = replace(outcome, target_size=wanted)
             begun = ahead.begun()
+            outcome = replace(outcome, tiles=sum(work.tiles for work in begun))
             if self._writes_rows(job, photo, wanted):
                 bands = self.clock.timed(begun[0].bands(following))
                 write_bands(photo, wanted, bands, job.target, self.encoding)

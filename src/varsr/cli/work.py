@@ -101,6 +101,7 @@ def _as_json(outcome: Outcome, work: Work) -> dict[str, Any]:
         "status": outcome.status,
         "input_size": wide(outcome.size),
         "output_size": wide(outcome.target_size),
+        "tiles": outcome.tiles,
         "seconds": round(outcome.seconds, 3),
         "model": work.model,
         "seed": work.options.seed,

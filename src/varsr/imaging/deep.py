@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from varsr.imaging.exif import exif_tags, write_directories
 from varsr.imaging.resize import Picture
 
 Deep = NDArray[np.uint16]
@@ -122,12 +123,14 @@ def _write_tiff(pixels: Deep, file: Path | BinaryIO, metadata: dict[str, Any]) -
         pixels = pixels[..., [0, 0, 0, 1]]
     planes = pixels.shape[-1]
     values = pixels[..., 0] if planes == 1 else pixels
-    tifffile.imwrite(file, values, rowsperstrip=64, **tiff_options(planes, metadata))
+    tifffile.imwrite(file, values, byteorder="<", rowsperstrip=64, **tiff_options(planes, metadata, big=False))
+    write_directories(file, metadata.get("exif"))
 
 
-def tiff_options(planes: int, metadata: dict[str, Any]) -> dict[str, Any]:
+def tiff_options(planes: int, metadata: dict[str, Any], big: bool) -> dict[str, Any]:
     """What tifffile is told of so many planes and of the metadata."""
     xmp = metadata.get("xmp")
+    packets = [(_XMP_TAG_IN_TIFF, 1, len(xmp), xmp, True)] if xmp else []
     return {
         "photometric": "rgb" if planes >= 3 else "minisblack",
         "planarconfig": "contig" if planes > 1 else None,
@@ -136,7 +139,7 @@ def tiff_options(planes: int, metadata: dict[str, Any]) -> dict[str, Any]:
         "iccprofile": metadata.get("icc_profile"),
         "resolution": metadata.get("dpi"),
         "resolutionunit": "INCH" if metadata.get("dpi") else None,
-        "extratags": [(_XMP_TAG_IN_TIFF, 1, len(xmp), xmp, True)] if xmp else None,
+        "extratags": packets + exif_tags(metadata.get("exif"), big),
         "metadata": None,
         "software": False,
     }

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from varsr.errors import InputError
 from varsr.files import reason
 from varsr.imaging.deep import is_deep, read_deep
+from varsr.imaging.exif import descriptive
 from varsr.imaging.formats import HEIF_SUFFIXES, READ
 from varsr.imaging.photo import Metadata, Photo, from_channels, from_image
 from varsr.imaging.resize import Picture
@@ -74,14 +75,7 @@ def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK":
         image, profile = _without_ink(image, profile), None
-    exif = image.getexif()
-    dpi = image.info.get("dpi")
-    metadata = Metadata(
-        exif=exif.tobytes() if len(exif) else None,
-        icc_profile=profile,
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
-        xmp=_xmp(image),
-    )
+    metadata = _metadata(image, profile)
     if deep is None:
         return from_image(image, format, metadata)
     return from_channels(_turned(deep, orientation), format, metadata, deep=True)
@@ -94,10 +88,21 @@ def _several(image: Image.Image) -> Photo:
         image.load()  # some formats tell the duration only then
         duration = image.info.get("duration")
         frame = _without_ink(image, None) if image.mode == "CMYK" else image
-        metadata = Metadata(icc_profile=image.info.get("icc_profile"), loop=image.info.get("loop"))
+        metadata = _metadata(image, None if image.mode == "CMYK" else image.info.get("icc_profile"))
         photo = from_image(frame.copy(), image.format or "PNG", metadata)
         frames.append(replace(photo, deep=False, duration=None if duration is None else round(duration)))
     return replace(frames[0], following=tuple(frames[1:]))
+
+
+def _metadata(image: Image.Image, profile: bytes | None) -> Metadata:
+    dpi = image.info.get("dpi")
+    return Metadata(
+        exif=descriptive(image.getexif()),
+        icc_profile=profile,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+        xmp=_xmp(image),
+        loop=image.info.get("loop"),
+    )
 
 
 def _without_ink(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from varsr.imaging.deep import png_chunks, tiff_options
+from varsr.imaging.exif import write_directories
 from varsr.imaging.photo import Photo
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size
@@ -74,15 +75,16 @@ def _write_tiff(
     bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: dict[str, Any]
 ) -> None:
     height, width, planes = shape
-    size = math.prod(shape) * depth.itemsize
-    with tifffile.TiffWriter(path, bigtiff=size > _BIG_TIFF) as writer:
+    big = math.prod(shape) * depth.itemsize > _BIG_TIFF
+    with tifffile.TiffWriter(path, bigtiff=big, byteorder="<") as writer:
         writer.write(
             (zlib.compress(np.ascontiguousarray(strip).tobytes()) for strip in strips(bands, ROWS_PER_STRIP)),
             shape=(height, width) if planes == 1 else shape,
             dtype=depth,
             rowsperstrip=ROWS_PER_STRIP,
-            **tiff_options(planes, metadata),
+            **tiff_options(planes, metadata, big),
         )
+    write_directories(path, metadata.get("exif"))
 
 
 def strips(bands: Iterable[Bytes], rows: int) -> Iterator[Bytes]:

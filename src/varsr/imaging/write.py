@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import PngImagePlugin
 
@@ -93,7 +93,7 @@ def write_photo(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> None:
     """Write a photo with its metadata. Raises `OutputError` where that fails."""
     try:
         with replacing(path) as temporary:
-            _save(photo, temporary, encoding.of(path), encoding)
+            temporary.write_bytes(_encoded(photo, encoding.of(path), encoding))
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -119,15 +119,15 @@ def write_bands(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, 
 def encode(photo: Photo, encoding: Encoding) -> bytes:
     """A photo as the bytes of a file of the format that `encoding` names."""
     assert encoding.format is not None
+    return _encoded(photo, encoding.format, encoding)
+
+
+def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
+    """In memory first: what goes wrong while writing is then told by the system, not by a codec in its own terms."""
     buffer = io.BytesIO()
-    _save(photo, buffer, encoding.format, encoding)
-    return buffer.getvalue()
-
-
-def _save(photo: Photo, file: Path | BinaryIO, format: Format, encoding: Encoding) -> None:
     if photo.deep and format.deep:
-        write_deep(photo.channels(), file, format.name, vars(photo.metadata))
-        return
+        write_deep(photo.channels(), buffer, format.name, vars(photo.metadata))
+        return buffer.getvalue()
     image = to_image(photo)
     options = format.options | ({"quality": encoding.quality} if format.has_quality else {})
     if encoding.lossless and format.lossless is not None:
@@ -135,7 +135,8 @@ def _save(photo: Photo, file: Path | BinaryIO, format: Format, encoding: Encodin
     if image.mode == "L":
         options.pop("subsampling", None)
     metadata = {name: value for name, value in _metadata(photo).items() if name in format.metadata}
-    image.save(file, format.name, **options, **metadata, **_sequence(photo))
+    image.save(buffer, format.name, **options, **metadata, **_sequence(photo))
+    return buffer.getvalue()
 
 
 def _sequence(photo: Photo) -> dict[str, Any]:
