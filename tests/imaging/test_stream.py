@@ -54,6 +54,15 @@ def test_bands_and_wholes_are_written_alike(tmp_path: Path, suffix: str, deep: b
         np.testing.assert_allclose(read_deep(at_once, format), read_deep(by_rows, format), atol=2e-5)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".avif"])
+def test_formats_without_rows_come_out_the_same(tmp_path: Path, suffix: str) -> None:
+    photo = from_channels(np.random.default_rng(0).random((50, 43, 3), np.float32))
+    color = resize(photo.color, SIZE).clip(0, 1)
+    write_photo(photo.restored(color), tmp_path / f"a{suffix}")
+    write_bands(photo, SIZE, in_bands(color), tmp_path / f"b{suffix}", Encoding())
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
 def test_an_interrupted_stream_leaves_nothing(tmp_path: Path) -> None:
     def breaking() -> Iterator[Picture]:
         yield np.zeros((10, 20, 3), np.float32)

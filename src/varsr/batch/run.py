@@ -31,7 +31,6 @@ from varsr.imaging.write import (
     check_target,
     create_folder,
     encode,
-    streams,
     write_bands,
     write_photo,
 )
@@ -48,7 +47,7 @@ PICTURE_ERRORS = (InputError, OutputError, RequestError, TooLittleMemoryError)
 
 Status = Literal["done", "skipped", "failed"]
 LARGE = 40_000_000
-"""Pixels of a result from which it is written row by row where its format can be."""
+"""Pixels of a result from which it is written, or at least rounded to bytes, row by row."""
 
 
 class Begun(Protocol):
@@ -262,7 +261,7 @@ class Run:
             outcome = replace(outcome, target_size=wanted)
             begun = ahead.begun()
             outcome = replace(outcome, tiles=sum(work.tiles for work in begun))
-            if self._writes_rows(job, photo, wanted):
+            if not photo.following and job.target != STREAM and math.prod(wanted) >= LARGE:
                 bands = self.clock.timed(begun[0].bands(following))
                 write_bands(photo, wanted, bands, job.target, self.encoding)
                 return _settled(self._done(outcome, started))
@@ -273,12 +272,6 @@ class Run:
             little = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
             return _settled(_failed(outcome, little, started))
         return writers.submit(self._write, outcome, result, started)
-
-    def _writes_rows(self, job: Job, photo: Photo, wanted: Size) -> bool:
-        """Whether the result is so large that it is written as its rows come, and can be."""
-        if photo.following or job.target == STREAM or math.prod(wanted) < LARGE:
-            return False
-        return streams(self.encoding, job.target)
 
     def _restored(self, photo: Photo, begun: Sequence[Begun], following: Callable[[], Iterator[Begun]]) -> Photo:
         """The photo with all its frames; these share batches with each other, and the last ones with what follows."""

@@ -115,5 +115,10 @@ def from_image(image: Image.Image, format: str = "PNG", metadata: Metadata = NO_
 
 def to_image(photo: Photo) -> Image.Image:
     """A photo as a Pillow image of eight bits: L, LA, RGB or RGBA."""
-    rounded = (photo.channels().clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return image_of([photo.channels()])
+
+
+def image_of(bands: Iterable[Picture]) -> Image.Image:
+    """Bands of rows of all channels (rows, W, C) as a Pillow image of eight bits."""
+    rounded = np.concatenate([(band.clip(0, 1) * 255 + 0.5).astype(np.uint8) for band in bands])
     return Image.fromarray(rounded[..., 0] if rounded.shape[-1] == 1 else rounded)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from varsr.errors import OutputError, RequestError
 from varsr.files import reason, replacing
 from varsr.imaging import stream
 from varsr.imaging.deep import write_deep
 from varsr.imaging.formats import BY_SUFFIX, Format
-from varsr.imaging.photo import Photo, to_image
+from varsr.imaging.photo import Photo, image_of, to_image
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size
 
@@ -102,16 +102,19 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path} could not be written ({reason(error)}).", "Free some space or choose another place.")
 
 
-def streams(encoding: Encoding, path: Path) -> bool:
-    """Whether the format of `path` can be written row by row."""
-    return encoding.of(path).name in stream.FORMATS
-
-
 def write_bands(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, encoding: Encoding) -> None:
-    """Write `photo` enlarged to `size` row by row, its colour coming in bands. Raises `OutputError`."""
+    """Write `photo` enlarged to `size`, its colour coming in bands: row by row as PNG and TIFF.
+
+    Of a result in another format the pixels, but nothing else of it, are held whole. Raises `OutputError`.
+    """
+    format = encoding.of(path)
     try:
         with replacing(path) as temporary:
-            stream.write_rows(photo, size, bands, temporary, encoding.of(path).name)
+            if format.name in stream.FORMATS:
+                stream.write_rows(photo, size, bands, temporary, format.name)
+            else:
+                image = image_of(photo.channel_bands(size, bands))
+                temporary.write_bytes(_encoded_image(image, photo, format, encoding))
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -124,17 +127,21 @@ def encode(photo: Photo, encoding: Encoding) -> bytes:
 
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """In memory first: what goes wrong while writing is then told by the system, not by a codec in its own terms."""
-    buffer = io.BytesIO()
     if photo.deep and format.deep:
+        buffer = io.BytesIO()
         write_deep(photo.channels(), buffer, format.name, vars(photo.metadata))
         return buffer.getvalue()
-    image = to_image(photo)
+    return _encoded_image(to_image(photo), photo, format, encoding)
+
+
+def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: Encoding) -> bytes:
     options = format.options | ({"quality": encoding.quality} if format.has_quality else {})
     if encoding.lossless and format.lossless is not None:
         options |= format.lossless
     if image.mode == "L":
         options.pop("subsampling", None)
     metadata = {name: value for name, value in _metadata(photo).items() if name in format.metadata}
+    buffer = io.BytesIO()
     image.save(buffer, format.name, **options, **metadata, **_sequence(photo))
     return buffer.getvalue()
 
