@@ -38,8 +38,10 @@ ALLOWED = {
         "restoration",
         "weights",
     },
+    "bench": {"device", "imaging", "model", "upscaler"},
     "cli": {
         "__init__",
+        "bench",
         "batch",
         "choices",
         "device",

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from varsr import __version__
+from varsr.cli.bench import bench
 from varsr.cli.console import messages
 from varsr.cli.models import models
 from varsr.cli.options import Debug
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(upscale)
+app.command()(bench)
 app.add_typer(models, name="models")
 
 

@@ -1,0 +1,190 @@
+"""How fast a model is on this machine: seconds, memory and share of the matrix peak, stage by stage."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from varsr.device import memory_errors
+from varsr.imaging.size import Size
+from varsr.imaging.tiles import padded_length, plan_tiles
+from varsr.model.config import ModelConfig
+from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.varsr import VARSR
+from varsr.upscaler import Upscaler
+
+Mark = Callable[[str], None]
+PEAK_SIDE = 4096  # of the matrices whose product is taken for what the machine can do
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured. `peak` is in operations a second, for large matrix products in the type computed in."""
+
+    device: str
+    threads: int
+    torch: str
+    dtype: str
+    peak: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds of each stage for a batch of tiles, and what it takes in operations."""
+
+    tiles: int
+    seconds: dict[str, float]
+    operations: dict[str, int]
+    first: float
+    """Seconds of the first run of this size, in which memory and kernels are made ready."""
+
+    @property
+    def total(self) -> float:
+        """Seconds for the batch."""
+        return sum(self.seconds.values())
+
+    @property
+    def per_tile(self) -> float:
+        """Seconds for one of its tiles."""
+        return self.total / self.tiles
+
+    def share(self, machine: Machine, stage: str | None = None) -> float:
+        """Of the machine's peak, in a stage or in all."""
+        if stage is None:
+            return sum(self.operations.values()) / self.total / machine.peak
+        return self.operations[stage] / self.seconds[stage] / machine.peak
+
+
+def describe(upscaler: Upscaler) -> Machine:
+    """The machine and what matrix products reach on it."""
+    device = upscaler.engine.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    dtype = upscaler.dtype
+    return Machine(
+        f"{name} ({device})",
+        torch.get_num_threads(),
+        torch.__version__,
+        str(dtype).removeprefix("torch."),
+        matrix_peak(device, dtype),
+    )
+
+
+def measure(upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, on_run: Callable[[], None]) -> list[Timing]:
+    """Time each batch size `runs` times after a first run. Raises `TooLittleMemoryError`."""
+    timings = []
+    for tiles in batch_sizes:
+        with memory_errors(upscaler.engine.device), torch.inference_mode():
+            batch = _tiles(upscaler, tiles)
+            measured = []
+            for _ in range(runs + 1):
+                measured.append(_timed(upscaler.model, batch))
+                on_run()
+        first, *others = measured
+        seconds = {stage: statistics.median(run[stage] for run in others) for stage in first}
+        timings.append(Timing(tiles, seconds, operations(upscaler, tiles), sum(first.values())))
+    return timings
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that CUDA tensors took, elsewhere the most that the process had in memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def tiles_of(config: ModelConfig, size: Size) -> int:
+    """How many tiles a result (height, width) is restored in."""
+    stride, side = config.tokenizer.stride, config.latent_side
+    height, width = (padded_length(n, stride, config.tile_side) // stride for n in size)
+    return len(plan_tiles(height, width, side, config.default_overlap))
+
+
+def operations(upscaler: Upscaler, tiles: int) -> dict[str, int]:
+    """Floating-point operations of each stage, counted without computing them."""
+    config, dtype = upscaler.model.config, upscaler.dtype
+    with torch.device("meta"):
+        model = VARSR(config).to("meta", dtype)
+        batch = torch.empty(tiles, 3, config.tile_side, config.tile_side, dtype=dtype)
+    model.quantizer.float()
+    counted: dict[str, int] = {}
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        _stages(model, batch, lambda name: counted.update({name: counter.get_total_flops() - sum(counted.values())}))
+    return counted
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product, the best of five."""
+    a, b = (torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(5):
+        _wait(device)
+        start = time.perf_counter()
+        a @ b
+        _wait(device)
+        best = max(best, 2 * PEAK_SIDE**3 / (time.perf_counter() - start))
+    return best
+
+
+def _stages(model: VARSR, tiles: Tensor, mark: Mark) -> None:
+    """Restore tiles and call `mark` with the name of each stage as it is done; the first has the prefix in it."""
+    noise = TileNoise(0, range(len(tiles)))
+    config = model.config
+    strength = config.guidance.single
+    for prediction in model.predict(tiles, strength, Sampling(fidelity=config.fidelity), noise):
+        side = config.scales[prediction.scale]
+        mark("prefix" if prediction.scale == 0 else f"scale {side} x {side}")
+    latent = model.correct(prediction, strength, noise)
+    mark("corrector")
+    model.decoder(latent.to(tiles.dtype), tiles)
+    mark("decoder")
+
+
+def _timed(model: VARSR, tiles: Tensor) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    _wait(tiles.device)
+    last = time.perf_counter()
+
+    def mark(stage: str) -> None:
+        nonlocal last
+        _wait(tiles.device)
+        now = time.perf_counter()
+        seconds[stage], last = now - last, now
+
+    _stages(model, tiles, mark)
+    return seconds
+
+
+def _tiles(upscaler: Upscaler, count: int) -> Tensor:
+    """Smooth noise: the time does not depend on what a picture shows."""
+    side = upscaler.model.config.tile_side
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 8, 8, generator=generator) * 2 - 1
+    pixels = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    return pixels.to(upscaler.engine.device, upscaler.dtype)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

@@ -1,0 +1,43 @@
+"""varsr bench, as a process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+
+def test_figures_as_json(varsr: Run, nano: Path) -> None:
+    result = varsr("bench", "-m", nano, "--batch", "1,3", "--runs", "2", "--size", "100x60", "--json", "-q")
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["tile_side"] == 32
+    assert report["tiles"] == 12, "of 13 x 8 cells, in tiles of four that share one"
+    assert [batch["tiles"] for batch in report["batches"]] == [1, 3]
+    for batch in report["batches"]:
+        assert set(batch["seconds"]) == set(batch["operations"]) == {
+            "prefix", "scale 2 x 2", "scale 4 x 4", "corrector", "decoder",
+        }  # fmt: skip
+        assert batch["seconds_a_tile"] == pytest.approx(sum(batch["seconds"].values()) / batch["tiles"])
+        assert 0 < batch["share_of_peak"] < 1
+    first, second = (sum(batch["operations"].values()) for batch in report["batches"])
+    assert second == 3 * first
+    assert report["peak"] > 1e9
+    fastest = min(batch["seconds_a_tile"] for batch in report["batches"])
+    assert report["pictures_an_hour"] == pytest.approx(3600 / (12 * fastest))
+
+
+def test_a_table_for_people(varsr: Run, nano: Path) -> None:
+    result = varsr("bench", "-m", nano, "--batch", "2", "--runs", "1")
+    assert result.returncode == 0, result.stderr
+    assert "batch 2" in result.stdout
+    assert "pictures an hour" in result.stdout
+    assert "run 2 of 2" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--batch", "0"], ["--batch", "two"], ["--size", "3000"], ["--runs", "0"]])
+def test_wrong_requests(varsr: Run, nano: Path, arguments: list[str]) -> None:
+    assert varsr("bench", "-m", nano, *arguments).returncode == 2
