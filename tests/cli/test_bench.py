@@ -24,7 +24,7 @@ def test_figures_as_json(varsr: Run, nano: Path) -> None:
         assert batch["seconds_a_tile"] == pytest.approx(sum(batch["seconds"].values()) / batch["tiles"])
         assert 0 < batch["share_of_peak"] < 1
     first, second = (sum(batch["operations"].values()) for batch in report["batches"])
-    assert second == 3 * first
+    assert second == pytest.approx(3 * first, rel=0.01), "timesteps are embedded once"
     assert report["peak"] > 1e9
     fastest = min(batch["seconds_a_tile"] for batch in report["batches"])
     assert report["pictures_an_hour"] == pytest.approx(3600 / (12 * fastest))
