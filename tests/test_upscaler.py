@@ -17,6 +17,7 @@ from tests.golden import DATA
 from tests.nano import MINI_LIKE, write_nano
 from varsr import Options, Sampling, Upscaler
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
+from varsr.model.shortcuts import EXACT, FAST, Shortcuts
 from varsr.progress import Progress
 
 
@@ -201,3 +202,20 @@ def test_public_names() -> None:
         assert getattr(varsr, name) is not None
     with pytest.raises(AttributeError):
         _ = varsr.novelty
+
+
+def test_fast_mode_takes_every_shortcut_unless_told_otherwise() -> None:
+    assert Options().shortcuts == EXACT
+    assert Options(speed="fast").shortcuts == FAST
+    assert Options(speed="fast", kept_tokens=1, guided_tokens=0.2).shortcuts == Shortcuts(1, 0.2, FAST.corrector_steps)
+
+
+def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:
+    counts = {}
+    results = {}
+    for speed in ("exact", "fast"):
+        seen: list[Progress] = []
+        results[speed] = pixels(upscaler.upscale(image, 8, Options(speed=speed), seen.append))
+        counts[speed] = seen[-1].tiles
+    assert counts["fast"] < counts["exact"]
+    assert (results["exact"] != results["fast"]).any()

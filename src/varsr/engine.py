@@ -13,6 +13,7 @@ from torch import Tensor
 from varsr.device import Precision, is_about_memory
 from varsr.imaging.resize import Picture
 from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
 from varsr.progress import Reporter
 
@@ -25,6 +26,7 @@ class Recipe:
     sampling: Sampling
     corrector: bool
     seed: int
+    shortcuts: Shortcuts
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Engine:
             TileNoise(recipe.seed, [batch.places[i] for i in filled]),
             recipe.corrector,
             on_scale=lambda scale: batch.step(f"scale {scale + 1} of {scales}"),
+            shortcuts=recipe.shortcuts,
         )
         batch.step("corrector")
         return _maps(latents[:count])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from varsr.choices import ColorFix, DtypeName
+from varsr.choices import ColorFix, DtypeName, Speed
 from varsr.device import Precision, memory_errors, pick_device, pick_precision
 from varsr.engine import Engine, Recipe
 from varsr.errors import RequestError
@@ -22,6 +22,7 @@ from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.tiles import Tile, padded_length, plan_tiles
 from varsr.model.sampling import ARGMAX, Sampling
+from varsr.model.shortcuts import EXACT, FAST, Shortcuts
 from varsr.model.varsr import VARSR
 from varsr.progress import OnProgress, Reporter
 from varsr.restoration import Restoration
@@ -34,7 +35,9 @@ class Options:
     """How a picture is upscaled. Defaults are the model's own where a value is None; `fidelity` overrules `sampling`'s.
 
     `cfg` is the strength of guidance, 0 for none. `overlap` is in latent cells. The result depends on `seed`
-    where something is drawn: by the corrector, and by `sampling` unless its `top_k` is 1.
+    where something is drawn: by the corrector, and by `sampling` unless its `top_k` is 1. `speed` "fast" halves the
+    overlap of tiles and takes the shortcuts of `model.shortcuts`; `kept_tokens`, `guided_tokens` and
+    `corrector_steps` set each of them by itself.
     """
 
     cfg: float | None = None
@@ -45,6 +48,20 @@ class Options:
     color_fix: ColorFix | None = None
     overlap: int | None = None
     batch_size: int | None = None
+    speed: Speed = "exact"
+    kept_tokens: float | None = None
+    guided_tokens: float | None = None
+    corrector_steps: int | None = None
+
+    @property
+    def shortcuts(self) -> Shortcuts:
+        """What is left out, by `speed` and by what was set itself."""
+        chosen = FAST if self.speed == "fast" else EXACT
+        return Shortcuts(
+            chosen.kept if self.kept_tokens is None else self.kept_tokens,
+            chosen.guided if self.guided_tokens is None else self.guided_tokens,
+            chosen.corrector_steps if self.corrector_steps is None else self.corrector_steps,
+        )
 
 
 DEFAULTS = Options()
@@ -146,11 +163,13 @@ class Upscaler:
             replace(options.sampling, fidelity=fidelity),
             options.corrector,
             options.seed,
+            options.shortcuts,
         )
 
     def _plan(self, height: int, width: int, options: Options) -> list[Tile]:
         config = self.model.config
-        overlap = config.default_overlap if options.overlap is None else options.overlap
+        usual = config.default_overlap // 2 if options.speed == "fast" else config.default_overlap
+        overlap = usual if options.overlap is None else options.overlap
         if not 0 <= overlap < config.latent_side:
             raise RequestError(
                 f"Tiles of {config.latent_side} cells cannot overlap by {overlap}.",

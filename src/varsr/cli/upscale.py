@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from varsr.choices import ColorFix, DtypeName
+from varsr.choices import ColorFix, DtypeName, Speed
 from varsr.cli.options import Debug, Quiet, Verbose
 
-OUTPUT, SIZE, FILES, MODEL, GENERATION, MACHINE = "Output", "Size", "Files", "Model", "Generation", "Machine"
+OUTPUT, SIZE, FILES, MODEL, GENERATION, SPEED, MACHINE = (
+    "Output", "Size", "Files", "Model", "Generation", "Speed", "Machine"
+)  # fmt: skip
 
 
 def _option(*names: str, panel: str, default: str | None = None, help: str, **limits: Any) -> Any:
@@ -74,9 +76,26 @@ _top_p = _option(panel=GENERATION, min=0, max=1, help="Draw from the fewest toke
 _temperature = _option(panel=GENERATION, min=0.01, help="Flatten (above 1) or sharpen (below 1) the draw.")
 _no_corrector = _option("--no-corrector", panel=GENERATION, help="Leave quantization errors as they are.")
 _color_fix = _option(panel=GENERATION, help="Bring colours back to the input's.", default="the model's")
-_tile_overlap = _option(
-    panel=MACHINE, min=0, help="Latent cells that neighbouring tiles share.", default="a quarter tile, 8 for varsr"
+_speed = _option(
+    "--speed", panel=SPEED, help="fast computes less than half, and changes the picture a little: see the four below."
 )
+_tile_overlap = _option(
+    panel=SPEED,
+    min=0,
+    help="Latent cells that neighbouring tiles share.",
+    default="a quarter tile, 8 for varsr; fast: half of that",
+)
+_kept_tokens = _option(
+    panel=SPEED,
+    min=0.01,
+    max=1,
+    help="Share of tokens computed in the last two scales, those that change most.",
+    default="1; fast: 0.3",
+)
+_guided_tokens = _option(
+    panel=SPEED, min=0.01, max=1, help="Share of these that guidance looks at in the last.", default="1; fast: 0.5"
+)
+_corrector_steps = _option(panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10; fast: 5")
 _batch_size = _option(panel=MACHINE, min=1, help="Tiles at a time.", default="by model and device")
 _device = _option(panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")
 _dtype = _option(panel=MACHINE, help="The type to compute in; auto is the fastest.")
@@ -113,7 +132,11 @@ def upscale(
     temperature: Annotated[float, _temperature] = 1.0,
     no_corrector: Annotated[bool, _no_corrector] = False,
     color_fix: Annotated[ColorFix | None, _color_fix] = None,
+    speed: Annotated[Speed, _speed] = "exact",
     tile_overlap: Annotated[int | None, _tile_overlap] = None,
+    kept_tokens: Annotated[float | None, _kept_tokens] = None,
+    guided_tokens: Annotated[float | None, _guided_tokens] = None,
+    corrector_steps: Annotated[int | None, _corrector_steps] = None,
     batch_size: Annotated[int | None, _batch_size] = None,
     device: Annotated[str, _device] = "auto",
     dtype: Annotated[DtypeName, _dtype] = "auto",
@@ -166,6 +189,10 @@ def upscale(
         color_fix=color_fix,
         overlap=tile_overlap,
         batch_size=batch_size,
+        speed=speed,
+        kept_tokens=kept_tokens,
+        guided_tokens=guided_tokens,
+        corrector_steps=corrector_steps,
     )
     policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, output_dir is not None, preserve_times)
     raise typer.Exit(carry_out(Work(jobs, wanted, encoding, policy, options, chosen, device, dtype, json)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cache
 
 import torch
@@ -40,6 +41,12 @@ class KeyValueCache:
         target[0, ..., self.length :, :] = keys
         target[1, ..., self.length :, :] = values
         return target[0], target[1]
+
+    def of_rows(self, start: int, stop: int) -> KeyValueCache:
+        """The cache of some rows, which shares the memory."""
+        part = copy(self)
+        part._past, part._window = self._past[:, :, start:stop], self._window[:, start:stop]
+        return part
 
     def advance(self, length: int) -> None:
         """Close a scale of `length` tokens once every block has added it."""
@@ -83,7 +90,7 @@ class Attention(nn.Module):
         self.proj = Linear(config.width, config.width)
 
     def forward(self, x: Tensor, table: Tensor, cache: KeyValueCache, block: int) -> Tensor:
-        """X (R, L, C) with its rotary table (2, L, D / 2) -> (R, L, C)."""
+        """X (R, L, C) with its rotary table (2, [R, 1,] L, D / 2) -> (R, L, C)."""
         q, k, v = self.project(x, table)
         keys, values = cache.extend(block, k, v)
         out: Tensor = self.proj(attend(q, keys, values).transpose(1, 2).flatten(2))

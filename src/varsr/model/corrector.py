@@ -107,16 +107,19 @@ class Corrector(nn.Module):
         noise = F.linear(guide(h, strength), noise_weight, noise_bias)
         return noise.float(), F.linear(h[POSITIVE], choice_weight, choice_bias).float()
 
-    def sample(self, z: Tensor, strength: float, noise: Noise) -> Tensor:
-        """Condition z (G, T, L, C), before its normalization -> residual of the latent (T, L, Z), float32."""
+    def sample(self, z: Tensor, strength: float, noise: Noise, steps: int | None = None) -> Tensor:
+        """Condition z (G, T, L, C), before its normalization -> residual of the latent (T, L, Z), float32.
+
+        In so many steps, by default the model's own number.
+        """
         condition = self.condition(self.norm(z))
-        steps = schedule(self.config.steps)
-        times = self.time(timestep_embedding([step.timestep for step in steps], self.config.frequencies).to(z))
+        walk = schedule(steps or self.config.steps)
+        times = self.time(timestep_embedding([step.timestep for step in walk], self.config.frequencies).to(z))
         x = noise(0).to(z.device)
-        for n, (step, time) in enumerate(zip(steps, times, strict=True), start=1):
+        for n, (step, time) in enumerate(zip(walk, times, strict=True), start=1):
             eps, choice = self.predict(x, time, condition, strength)
             x = _denoise(x, eps, step)
-            if n < len(steps):
+            if n < len(walk):
                 x = x + torch.exp(0.5 * _log_variance(choice, step)) * noise(n).to(x.device)
         return self.config.gain * x
 

@@ -100,10 +100,17 @@ class Transformer(nn.Module):
         x = x + self.level[scale].to(x.dtype)
         return x.expand(groups, *x.shape).flatten(0, 1)
 
-    def stage(self, x: Tensor, labels: Tensor, scale: int, cache: KeyValueCache) -> Tensor:
-        """Run one stage's input (G T, L, C) through all blocks; of the first only its class token comes back."""
+    def stage(
+        self, x: Tensor, labels: Tensor, scale: int, cache: KeyValueCache, places: Tensor | None = None
+    ) -> Tensor:
+        """Run one stage's input (G T, L, C) through all blocks; of the first only its class token comes back.
+
+        Where x holds a part of the stage's tokens only, `places` (T, L) tells which.
+        """
         length = x.shape[1]
-        table = self.rotary[:, cache.length : cache.length + length]
+        table = self._table(scale)
+        if places is not None:
+            table = table[:, places.repeat(len(labels), 1)].unsqueeze(2)  # (2, G T, 1, L, D / 2)
         copies = len(x) // len(labels)
         *blocks, last = (
             (block, block.modulation[labels].to(x.dtype).repeat_interleave(copies, 0).transpose(0, 1).unsqueeze(2))
@@ -116,6 +123,12 @@ class Transformer(nn.Module):
         x = run(x, modulation, table, cache, len(blocks))
         cache.advance(length)
         return x
+
+    def _table(self, scale: int) -> Tensor:
+        """The rotary table of a stage, (2, L, D / 2)."""
+        lengths = self.config.stage_lengths
+        start = sum(lengths[:scale])
+        return self.rotary[:, start : start + lengths[scale]]
 
     def head_input(self, x: Tensor, labels: Tensor) -> Tensor:
         """Normalized and modulated tokens (G T, L, C) -> (G, T, L, C), what the head projects to logits."""

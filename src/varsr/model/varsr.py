@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from varsr.model import guidance
+from varsr.model.attention import KeyValueCache
 from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
 from varsr.model.prefix import PrefixEncoder
 from varsr.model.quantizer import Quantizer
 from varsr.model.sampling import Sampling, TileNoise, choose
+from varsr.model.shortcuts import EXACT, Shortcuts, everywhere, pick, put
 from varsr.model.tokenizer import Decoder
 from varsr.model.transformer import Transformer
 
@@ -33,6 +35,8 @@ class Prediction:
     """The sum of all scales so far, (T, Z, P, P) in float32."""
     hidden: Tensor
     """What the last block left for each label, (G, T, L, C)."""
+    places: Tensor | None
+    """Which tokens of the scale these are, (T, L), where not all were computed."""
 
 
 class VARSR(nn.Module):
@@ -48,20 +52,29 @@ class VARSR(nn.Module):
         self.corrector = Corrector(config.corrector, config.tokenizer.channels, width)
         self.decoder = Decoder(config.tokenizer)
 
-    def predict(self, tiles: Tensor, strength: float, sampling: Sampling, noise: TileNoise) -> Iterator[Prediction]:
+    def predict(
+        self, tiles: Tensor, strength: float, sampling: Sampling, noise: TileNoise, shortcuts: Shortcuts = EXACT
+    ) -> Iterator[Prediction]:
         """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale, under guidance `strength`."""
         config, transformer, quantizer = self.config, self.transformer, self.quantizer
         labels = guidance.labels(strength, tiles.device)
         x = transformer.embed_prefix(self.prefix(tiles), labels)
         cache = transformer.new_cache(len(x), x)
+        x = transformer.stage(x, labels, 0, cache)
         latent = x.new_zeros(
             len(tiles), config.tokenizer.channels, config.latent_side, config.latent_side, dtype=torch.float32
         )
-        for scale in range(len(config.scales)):
+        places = None
+        for scale, side in enumerate(config.scales):
             if scale > 0:
-                vectors = quantizer.at_scale(latent, scale).to(tiles.dtype)
-                x = transformer.embed_scale(vectors, scale, len(labels))
-            x = transformer.stage(x, labels, scale, cache)
+                before = x if places is None else put(x, places.repeat(len(labels), 1), config.scales[scale - 1] ** 2)
+                vectors = quantizer.at_scale(latent, scale)
+                places = shortcuts.places(vectors, scale, len(config.scales))
+                entering = transformer.embed_scale(_at(vectors, places).to(tiles.dtype), scale, len(labels))
+                if scale == len(config.scales) - 1 and shortcuts.guided < 1 and len(labels) > 1:
+                    x = self._last_stage(entering, labels, cache, places, before, shortcuts)
+                else:
+                    x = transformer.stage(entering, labels, scale, cache, places)
             # The head is linear, so guidance may come before it: one projection instead of two.
             at_scale = guidance.strength_at(strength, scale, len(config.scales))
             logits = transformer.head(guidance.guide(transformer.head_input(x, labels), at_scale)).float()
@@ -69,14 +82,51 @@ class VARSR(nn.Module):
             vectors = quantizer.codes(tokens)
             if sampling.fidelity:
                 vectors = vectors.lerp(quantizer.expected_codes(logits), sampling.fidelity)
-            latent = latent + quantizer.contribution(vectors, scale)
-            yield Prediction(scale, logits, tokens, vectors, latent, x.unflatten(0, (len(labels), -1)))
+            whole = vectors if places is None else put(vectors, places, side**2)
+            latent = latent + quantizer.contribution(whole, scale)
+            yield Prediction(scale, logits, tokens, vectors, latent, x.unflatten(0, (len(labels), -1)), places)
 
-    def correct(self, last: Prediction, strength: float, noise: TileNoise) -> Tensor:
-        """The last scale's latent (T, Z, P, P) with the corrector's sample added."""
+    def _last_stage(
+        self,
+        entering: Tensor,
+        labels: Tensor,
+        cache: KeyValueCache,
+        places: Tensor | None,
+        before: Tensor,
+        shortcuts: Shortcuts,
+    ) -> Tensor:
+        """The last scale (2 T, L, C), under the negative label only where the labels differed in the one before.
+
+        Elsewhere they are taken to agree: what the positive label made stands for both.
+        """
+        scale, tiles = len(self.config.scales) - 1, len(entering) // 2
+        side = self.config.scales[scale]
+        run = self.transformer.stage
+        if places is None:
+            places = everywhere(tiles, side**2, entering.device)
+        positive = run(entering[:tiles], labels[:1], scale, cache.of_rows(0, tiles), places)
+        disputed = shortcuts.disputed(before[:tiles], before[tiles:], side, places)
+        negative = run(
+            pick(entering[tiles:], disputed),
+            labels[1:],
+            scale,
+            cache.of_rows(tiles, 2 * tiles),
+            places.gather(1, disputed),
+        )
+        index = disputed[..., None].expand_as(negative)
+        return torch.cat((positive, positive.scatter(1, index, negative)))
+
+    def correct(self, last: Prediction, strength: float, noise: TileNoise, shortcuts: Shortcuts = EXACT) -> Tensor:
+        """The last scale's latent (T, Z, P, P) with the corrector's sample added, where tokens were computed."""
         z = self.corrector_condition(last)
-        shape = (z.shape[2], self.config.tokenizer.channels)
-        residual = self.corrector.sample(z, strength, lambda _: noise.normal(*shape))
+        cells, channels = self.config.latent_side**2, self.config.tokenizer.channels
+
+        def drawn(_: int) -> Tensor:
+            return _at(noise.normal(cells, channels).to(z.device), last.places)
+
+        residual = self.corrector.sample(z, strength, drawn, shortcuts.corrector_steps)
+        if last.places is not None:
+            residual = put(residual, last.places, cells)
         return last.latent + residual.transpose(1, 2).unflatten(2, last.latent.shape[2:])
 
     def corrector_condition(self, last: Prediction) -> Tensor:
@@ -91,8 +141,14 @@ class VARSR(nn.Module):
         noise: TileNoise,
         corrected: bool,
         on_scale: Callable[[int], None],
+        shortcuts: Shortcuts = EXACT,
     ) -> Tensor:
         """Latents (T, Z, P, P) of restored tiles (T, 3, S, S); `on_scale` is told each scale as it is done."""
-        for prediction in self.predict(tiles, strength, sampling, noise):
+        for prediction in self.predict(tiles, strength, sampling, noise, shortcuts):
             on_scale(prediction.scale)
-        return self.correct(prediction, strength, noise) if corrected else prediction.latent
+        return self.correct(prediction, strength, noise, shortcuts) if corrected else prediction.latent
+
+
+def _at(tokens: Tensor, places: Tensor | None) -> Tensor:
+    """The tokens (T, L, C) at some places (T, K), or all of them."""
+    return tokens if places is None else pick(tokens, places)

@@ -1,0 +1,103 @@
+"""What is computed in fast mode is what exact mode computes there; what is left out adds nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.shortcuts import EXACT, Shortcuts, pick, put
+from varsr.model.varsr import VARSR, Prediction
+
+NEARLY_ALL = 0.99999  # of the tokens, rounded up: all of them, though by the other path
+
+
+@pytest.fixture(scope="module")
+def tiles(tiny_model: VARSR) -> Tensor:
+    side = tiny_model.config.tile_side
+    coarse = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(-1, 1)
+
+
+def predicted(model: VARSR, tiles: Tensor, shortcuts: Shortcuts) -> list[Prediction]:
+    with torch.inference_mode():
+        return list(model.predict(tiles, 3.0, ARGMAX, TileNoise(0, range(len(tiles))), shortcuts))
+
+
+@pytest.fixture(scope="module")
+def exact(tiny_model: VARSR, tiles: Tensor) -> list[Prediction]:
+    return predicted(tiny_model, tiles, EXACT)
+
+
+@pytest.mark.parametrize("shortcuts", [Shortcuts(kept=NEARLY_ALL), Shortcuts(guided=NEARLY_ALL)])
+def test_all_tokens_by_the_short_way_are_the_exact_ones(
+    tiny_model: VARSR, tiles: Tensor, exact: list[Prediction], shortcuts: Shortcuts
+) -> None:
+    for found, expected in zip(predicted(tiny_model, tiles, shortcuts), exact, strict=True):
+        assert torch.equal(found.tokens, expected.tokens)
+        torch.testing.assert_close(found.latent, expected.latent)
+
+
+def test_only_the_last_two_scales_are_thinned(tiny_model: VARSR, tiles: Tensor, exact: list[Prediction]) -> None:
+    found = predicted(tiny_model, tiles, Shortcuts(kept=0.4))
+    for mine, expected in zip(found[:-2], exact[:-2], strict=True):
+        assert mine.places is None
+        assert torch.equal(mine.tokens, expected.tokens)
+    for mine, expected in zip(found[-2:], exact[-2:], strict=True):
+        assert mine.places is not None
+        assert mine.tokens.shape[1] == mine.places.shape[1] == -(-expected.tokens.shape[1] * 4 // 10)
+        assert (mine.places.diff(dim=1) > 0).all()
+
+
+def test_tokens_left_out_leave_the_latent_as_it_is(tiny_model: VARSR, tiles: Tensor) -> None:
+    shortcuts = Shortcuts(kept=0.3)
+    *_, before, last = predicted(tiny_model, tiles, shortcuts)
+    noise = TileNoise(0, range(len(tiles)))
+    with torch.inference_mode():
+        corrected = tiny_model.correct(last, 3.0, noise, shortcuts)
+    assert last.places is not None
+    computed = put(torch.ones(*last.places.shape, 1), last.places, last.latent[0, 0].numel()).bool()
+    changed = (corrected != before.latent).any(1).flatten(1)[..., None]
+    assert torch.equal(changed, computed)
+
+
+def test_guidance_asks_where_the_labels_differ(tiny_model: VARSR, tiles: Tensor, exact: list[Prediction]) -> None:
+    """Half of the tokens come as under guidance, the others as without it."""
+    *_, last = predicted(tiny_model, tiles, Shortcuts(guided=0.5))
+    positive, negative = last.hidden
+    agree = (positive == negative).all(-1)
+    assert agree.float().mean() == pytest.approx(0.5, abs=0.01)
+    torch.testing.assert_close(positive, exact[-1].hidden[0])
+
+
+def test_a_tile_does_not_depend_on_its_neighbours(tiny_model: VARSR, tiles: Tensor) -> None:
+    shortcuts = Shortcuts(0.4, 0.5)
+    *_, both = predicted(tiny_model, tiles, shortcuts)
+    *_, alone = predicted(tiny_model, tiles[:1], shortcuts)
+    torch.testing.assert_close(both.latent[:1], alone.latent, atol=1e-4, rtol=1e-4)
+
+
+def test_the_corrector_takes_the_steps_it_is_told(tiny_model: VARSR, exact: list[Prediction]) -> None:
+    draws = []
+    z = tiny_model.corrector_condition(exact[-1])
+
+    def noise(number: int) -> Tensor:
+        draws.append(number)
+        return torch.zeros(2, z.shape[2], tiny_model.config.tokenizer.channels)
+
+    with torch.inference_mode():
+        tiny_model.corrector.sample(z, 1.0, noise, steps=4)
+    assert draws == [0, 1, 2, 3]
+
+
+@given(st.integers(1, 3), st.integers(1, 20), st.data())
+def test_put_is_the_reverse_of_pick(tiles: int, length: int, data: st.DataObject) -> None:
+    tokens = torch.randn(tiles, length, 2)
+    count = data.draw(st.integers(1, length))
+    places = torch.stack([torch.randperm(length)[:count].sort().values for _ in range(tiles)])
+    back = put(pick(tokens, places), places, length)
+    computed = put(torch.ones(tiles, count, 1), places, length)
+    assert torch.equal(back, tokens * computed)
