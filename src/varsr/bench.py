@@ -73,7 +73,7 @@ def describe(upscaler: Upscaler) -> Machine:
         f"{name} ({device})",
         torch.get_num_threads(),
         torch.__version__,
-        str(dtype).removeprefix("torch."),
+        "int8" if upscaler.engine.precision.int8 else str(dtype).removeprefix("torch."),
         matrix_peak(device, dtype),
     )
 

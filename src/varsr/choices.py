@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-DtypeName = Literal["auto", "fp32", "bf16", "fp16"]
+DtypeName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 StoredDtype = Literal["bf16", "fp32"]
 ColorFix = Literal["adain", "wavelet", "none"]
 Speed = Literal["exact", "fast"]

@@ -17,10 +17,11 @@ _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16", "sve_bf16")
 
 @dataclass(frozen=True)
 class Precision:
-    """The type in which the matrices are held and the type in which they are multiplied."""
+    """The type in which the matrices are held and the type in which they are multiplied; `int8`: most in eight bits."""
 
     weights: torch.dtype
     compute: torch.dtype
+    int8: bool = False
 
 
 def pick_device(name: str) -> torch.device:
@@ -49,8 +50,13 @@ def pick_precision(name: DtypeName, device: torch.device) -> Precision:
     """The types for `name` on `device`; "auto" is the fastest that the device computes in.
 
     A CPU without bfloat16 instructions emulates them, many times slower than float32. There the narrow
-    types hold the weights alone, at half the memory, and the arithmetic is float32.
+    types hold the weights alone, at half the memory, and the arithmetic is float32. Raises `RequestError` for
+    int8 anywhere but on a CPU.
     """
+    if name == "int8":
+        if device.type != "cpu":
+            raise RequestError(f"int8 is for the CPU, not for {device.type}.", "Use --dtype auto, or --device cpu.")
+        return Precision(torch.bfloat16, torch.float32, int8=True)
     if name == "auto":
         name = "fp16" if device.type == "mps" else "bf16"
     weights = DTYPES[name]

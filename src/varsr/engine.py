@@ -58,6 +58,8 @@ class Engine:
     @property
     def batch_size(self) -> int:
         """Tiles at a time: a CPU is busy with one, unless the model is small."""
+        if self.precision.int8:
+            return 1
         small = self.model.config.transformer.width <= 512
         return 8 if small or self.device.type == "cuda" else 1
 

@@ -24,7 +24,7 @@ _runs = typer.Option(min=1, help="Timed runs of each size; their median counts."
 _size = typer.Option(help="WIDTHxHEIGHT of the result for which pictures an hour are told.")
 _json = typer.Option("--json", help="Print one JSON object.")
 _device = typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
-_dtype = typer.Option(help="The type to compute in; auto is the fastest.")
+_dtype = typer.Option(help="The type to compute in, as for upscale.")
 
 
 def bench(

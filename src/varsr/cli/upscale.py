@@ -98,7 +98,9 @@ _guided_tokens = _option(
 _corrector_steps = _option(panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10; fast: 5")
 _batch_size = _option(panel=MACHINE, min=1, help="Tiles at a time.", default="by model and device")
 _device = _option(panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")
-_dtype = _option(panel=MACHINE, help="The type to compute in; auto is the fastest.")
+_dtype = _option(
+    panel=MACHINE, help="The type to compute in; auto is bf16 where the device has it. int8 is for CPUs that have not."
+)
 
 
 def upscale(

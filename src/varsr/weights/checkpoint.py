@@ -15,6 +15,7 @@ from varsr.device import Precision
 from varsr.errors import OutputError, WeightsError
 from varsr.files import reason, replacing
 from varsr.model.config import ConfigError, ModelConfig
+from varsr.model.int8 import round_to_int8
 from varsr.model.tokenizer import Encoder
 from varsr.model.varsr import VARSR
 
@@ -109,7 +110,10 @@ def load_model(path: Path, device: torch.device, precision: Precision) -> VARSR:
     check_keys(shapes, config, describe=str, source=str(path))
     with torch.device("meta"):
         model = VARSR(config)
-    return _fill(model, path, "", device, precision)
+    filled = _fill(model, path, "", device, precision)
+    if precision.int8:
+        round_to_int8(filled)
+    return filled
 
 
 def load_encoder(path: Path, device: torch.device, precision: Precision) -> Encoder:
