@@ -13,6 +13,7 @@ from tests.nano import MINI_LIKE, NANO, write_nano
 from varsr.model.attention import _attend_by_products
 from varsr.model.sampling import ARGMAX, Sampling, TileNoise
 from varsr.model.tokenizer import Decoder, Upsample
+from varsr.model.transformer import FeedForward
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_encoder, load_model
 
@@ -110,3 +111,16 @@ def test_narrow_weights_compute_what_wide_ones_do(tmp_path: Path) -> None:
         parameter.data = parameter.data.float()
     tiles = torch.rand(1, 3, 32, 32) * 2 - 1
     assert torch.equal(restore(narrow, tiles, 2.0), restore(wide, tiles, 2.0))
+
+
+def test_a_layer_and_its_gelu_at_once_are_the_same() -> None:
+    network = FeedForward(32).bfloat16()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 8)
+        x = torch.randn(2, 5, 32, generator=generator).bfloat16()
+        expected = F.gelu(network.fc1(x), approximate="tanh")
+        torch.testing.assert_close(network._widened(x), expected, atol=0.02, rtol=0.02)
+    with torch.enable_grad():
+        assert network(x.requires_grad_()).requires_grad, "training takes the way that has a gradient"

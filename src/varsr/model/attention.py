@@ -13,6 +13,8 @@ from varsr.model.config import TransformerConfig
 from varsr.model.layers import Linear
 from varsr.model.rope import rotate
 
+EPSILON = 1e-12  # of a length, so that zero can be divided by it
+
 
 class KeyValueCache:
     """Keys and values of the finished scales, in memory allocated once.
@@ -105,7 +107,9 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (R, H, L, D) of x, rotated to their places."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        q = F.normalize(q.float(), dim=-1) * self.query_scale.float()[:, None, None]
-        k = F.normalize(k.float(), dim=-1)
-        return rotate(q, table).to(x.dtype), rotate(k, table).to(x.dtype), v
+        queries_and_keys, values = self.qkv(x).unflatten(-1, (3, self.heads, -1)).split((2, 1), dim=2)
+        both = queries_and_keys.permute(2, 0, 3, 1, 4).float().contiguous()  # (2, R, H, L, D)
+        length = torch.linalg.vector_norm(both, dim=-1, keepdim=True).clamp(min=EPSILON)
+        scales = torch.stack((self.query_scale.float(), torch.ones_like(self.query_scale, dtype=torch.float32)))
+        turned = rotate(both * (scales[:, None, :, None, None] / length), table).to(x.dtype)
+        return turned[0], turned[1], values.squeeze(2).transpose(1, 2)

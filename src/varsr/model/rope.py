@@ -35,7 +35,6 @@ def _grid(side: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn the adjacent channel pairs of float32 x (B, H, L, D) by the angles of `table` (2, [B, 1,] L, D / 2)."""
-    cosine, sine = table.unbind(0)
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
+    """Turn the adjacent channel pairs of float32 x (..., H, L, D) by the angles of `table` (2, [R, 1,] L, D / 2)."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * torch.complex(table[0], table[1])).flatten(-2)

@@ -32,8 +32,30 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        out: Tensor = self.fc2(self._widened(x))
         return out
+
+    def _widened(self, x: Tensor) -> Tensor:
+        if not _fuses(self.fc1, x):
+            return F.gelu(self.fc1(x), approximate="tanh")
+        fused: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self.fc1.weight, self.fc1.bias.to(x.dtype), "gelu", [], "tanh"
+        )
+        return fused
+
+
+def _fuses(layer: nn.Module, x: Tensor) -> bool:
+    """Whether oneDNN computes layer and GELU as one; by itself the GELU of bfloat16 takes as long as the layer.
+
+    The operator is PyTorch's own, made for its compiler: it has no gradient, and may not be there.
+    """
+    return (
+        isinstance(layer, Linear)
+        and x.device.type == "cpu"
+        and x.dtype == layer.weight.dtype == torch.bfloat16
+        and not torch.is_grad_enabled()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
 
 
 class Block(nn.Module):
