@@ -38,7 +38,7 @@ ALLOWED = {
         "restoration",
         "weights",
     },
-    "bench": {"device", "imaging", "model", "upscaler"},
+    "bench": {"device", "model", "upscaler"},
     "cli": {
         "__init__",
         "bench",

@@ -15,15 +15,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from varsr.device import memory_errors
-from varsr.imaging.size import Size
-from varsr.imaging.tiles import padded_length, plan_tiles
-from varsr.model.config import ModelConfig
 from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
 from varsr.upscaler import Upscaler
 
 Mark = Callable[[str], None]
-PEAK_SIDE = 4096  # of the matrices whose product is taken for what the machine can do
+PEAK_SIDES = (1024, 2048, 4096)  # of the matrices whose products are taken for what the machine can do
+PEAK_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,9 @@ def describe(upscaler: Upscaler) -> Machine:
     )
 
 
-def measure(upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, on_run: Callable[[], None]) -> list[Timing]:
+def measure(
+    upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, shortcuts: Shortcuts, on_run: Callable[[], None]
+) -> list[Timing]:
     """Time each batch size `runs` times after a first run. Raises `TooLittleMemoryError`."""
     timings = []
     for tiles in batch_sizes:
@@ -86,11 +87,11 @@ def measure(upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, on_run: C
             batch = _tiles(upscaler, tiles)
             measured = []
             for _ in range(runs + 1):
-                measured.append(_timed(upscaler.model, batch))
+                measured.append(_timed(upscaler.model, batch, shortcuts))
                 on_run()
         first, *others = measured
         seconds = {stage: statistics.median(run[stage] for run in others) for stage in first}
-        timings.append(Timing(tiles, seconds, operations(upscaler, tiles), sum(first.values())))
+        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, shortcuts), sum(first.values())))
     return timings
 
 
@@ -106,14 +107,7 @@ def peak_memory(device: torch.device) -> int:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def tiles_of(config: ModelConfig, size: Size) -> int:
-    """How many tiles a result (height, width) is restored in."""
-    stride, side = config.tokenizer.stride, config.latent_side
-    height, width = (padded_length(n, stride, config.tile_side) // stride for n in size)
-    return len(plan_tiles(height, width, side, config.default_overlap))
-
-
-def operations(upscaler: Upscaler, tiles: int) -> dict[str, int]:
+def operations(upscaler: Upscaler, tiles: int, shortcuts: Shortcuts) -> dict[str, int]:
     """Floating-point operations of each stage, counted without computing them."""
     config, dtype = upscaler.model.config, upscaler.dtype
     with torch.device("meta"):
@@ -122,38 +116,44 @@ def operations(upscaler: Upscaler, tiles: int) -> dict[str, int]:
     model.quantizer.float()
     counted: dict[str, int] = {}
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        _stages(model, batch, lambda name: counted.update({name: counter.get_total_flops() - sum(counted.values())}))
+        _stages(
+            model,
+            batch,
+            shortcuts,
+            lambda name: counted.update({name: counter.get_total_flops() - sum(counted.values())}),
+        )
     return counted
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, the best of five."""
-    a, b = (torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=dtype) for _ in range(2))
+    """Operations a second of matrix products, the best that any of several sizes reaches in several runs."""
     best = 0.0
-    for _ in range(5):
-        _wait(device)
-        start = time.perf_counter()
-        a @ b
-        _wait(device)
-        best = max(best, 2 * PEAK_SIDE**3 / (time.perf_counter() - start))
+    for side in PEAK_SIDES:
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+        for _ in range(PEAK_RUNS):
+            _wait(device)
+            start = time.perf_counter()
+            a @ b
+            _wait(device)
+            best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best
 
 
-def _stages(model: VARSR, tiles: Tensor, mark: Mark) -> None:
+def _stages(model: VARSR, tiles: Tensor, shortcuts: Shortcuts, mark: Mark) -> None:
     """Restore tiles and call `mark` with the name of each stage as it is done; the first has the prefix in it."""
     noise = TileNoise(0, range(len(tiles)))
     config = model.config
     strength = config.guidance.single
-    for prediction in model.predict(tiles, strength, Sampling(fidelity=config.fidelity), noise):
+    for prediction in model.predict(tiles, strength, Sampling(fidelity=config.fidelity), noise, shortcuts):
         side = config.scales[prediction.scale]
         mark("prefix" if prediction.scale == 0 else f"scale {side} x {side}")
-    latent = model.correct(prediction, strength, noise)
+    latent = model.correct(prediction, strength, noise, shortcuts)
     mark("corrector")
     model.decoder(latent.to(tiles.dtype), tiles)
     mark("decoder")
 
 
-def _timed(model: VARSR, tiles: Tensor) -> dict[str, float]:
+def _timed(model: VARSR, tiles: Tensor, shortcuts: Shortcuts) -> dict[str, float]:
     seconds: dict[str, float] = {}
     _wait(tiles.device)
     last = time.perf_counter()
@@ -164,7 +164,7 @@ def _timed(model: VARSR, tiles: Tensor) -> dict[str, float]:
         now = time.perf_counter()
         seconds[stage], last = now - last, now
 
-    _stages(model, tiles, mark)
+    _stages(model, tiles, shortcuts, mark)
     return seconds
 
 

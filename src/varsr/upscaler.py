@@ -128,11 +128,11 @@ class Upscaler:
         Raises `RequestError` where an option does not suit the model.
         """
         config = self.model.config
-        height, width = (padded_length(n, config.tokenizer.stride, config.tile_side) for n in size)
-        tiles = self._plan(height, width, options)
+        padded = self._padded(size)
+        tiles = self.tiles(size, options)
         return Restoration(
             self.engine,
-            Enlarged(photo.color, size, (height, width)),
+            Enlarged(photo.color, size, padded),
             tiles,
             self._recipe(len(tiles), options),
             options.batch_size or self.engine.batch_size,
@@ -166,7 +166,8 @@ class Upscaler:
             options.shortcuts,
         )
 
-    def _plan(self, height: int, width: int, options: Options) -> list[Tile]:
+    def tiles(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
+        """The tiles in which a result (height, width) is restored. Raises `RequestError` for an impossible overlap."""
         config = self.model.config
         usual = config.default_overlap // 2 if options.speed == "fast" else config.default_overlap
         overlap = usual if options.overlap is None else options.overlap
@@ -176,4 +177,11 @@ class Upscaler:
                 f"Use --tile-overlap 0 to {config.latent_side - 1}.",
             )
         stride = config.tokenizer.stride
-        return plan_tiles(height // stride, width // stride, config.latent_side, overlap)
+        height, width = (side // stride for side in self._padded(size))
+        return plan_tiles(height, width, config.latent_side, overlap)
+
+    def _padded(self, size: Size) -> Size:
+        """The size in whole latent cells, at least a tile."""
+        config = self.model.config
+        height, width = (padded_length(n, config.tokenizer.stride, config.tile_side) for n in size)
+        return height, width

@@ -30,6 +30,17 @@ def test_figures_as_json(varsr: Run, nano: Path) -> None:
     assert report["pictures_an_hour"] == pytest.approx(3600 / (12 * fastest))
 
 
+def test_fast_mode_does_less(varsr: Run, nano: Path) -> None:
+    done = {}
+    for speed in ("exact", "fast"):
+        result = varsr("bench", "-m", nano, "--batch", "1", "--runs", "1", "--speed", speed, "--json", "-q")
+        done[speed] = json.loads(result.stdout)["batches"][0]["operations"]
+    for stage in ("scale 2 x 2", "scale 4 x 4", "corrector"):
+        assert done["fast"][stage] < done["exact"][stage]
+    for stage in ("prefix", "decoder"):
+        assert done["fast"][stage] == done["exact"][stage]
+
+
 def test_a_table_for_people(varsr: Run, nano: Path) -> None:
     result = varsr("bench", "-m", nano, "--batch", "2", "--runs", "1")
     assert result.returncode == 0, result.stderr

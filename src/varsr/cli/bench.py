@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from varsr.choices import DtypeName
+from varsr.choices import DtypeName, Speed
 from varsr.cli.console import messages
 from varsr.cli.options import Debug, Quiet
 
@@ -22,6 +22,7 @@ _model = typer.Option("--model", "-m", envvar="VARSR_MODEL", help="As for upscal
 _batch = typer.Option("--batch", help="Tiles at a time, several sizes separated by commas.")
 _runs = typer.Option(min=1, help="Timed runs of each size; their median counts.")
 _size = typer.Option(help="WIDTHxHEIGHT of the result for which pictures an hour are told.")
+_speed = typer.Option(help="The mode to measure, as for upscale.")
 _json = typer.Option("--json", help="Print one JSON object.")
 _device = typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
 _dtype = typer.Option(help="The type to compute in, as for upscale.")
@@ -34,6 +35,7 @@ def bench(
     size: Annotated[str, _size] = "3000x2000",
     device: Annotated[str, _device] = "auto",
     dtype: Annotated[DtypeName, _dtype] = "auto",
+    speed: Annotated[Speed, _speed] = "exact",
     json: Annotated[bool, _json] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -46,8 +48,8 @@ def bench(
     """
     import time
 
-    from varsr.bench import describe, measure, peak_memory, tiles_of
-    from varsr.upscaler import Upscaler
+    from varsr.bench import describe, measure, peak_memory
+    from varsr.upscaler import Options, Upscaler
     from varsr.weights.registry import default_model
 
     sizes, (width, height) = _numbers(batch, ","), _two(size)
@@ -63,13 +65,15 @@ def bench(
         done += 1
         messages.say(f"run {done} of {len(sizes) * (runs + 1)}")
 
-    timings = measure(upscaler, sizes, runs, on_run)
+    options = Options(speed=speed)
+    timings = measure(upscaler, sizes, runs, options.shortcuts, on_run)
     memory = peak_memory(upscaler.engine.device)
-    tiles = tiles_of(upscaler.model.config, (height, width))
+    tiles = len(upscaler.tiles((height, width), options))
     hourly = 3600 / (tiles * min(timing.per_tile for timing in timings))
     if json:
         report = {
             "model": chosen,
+            "speed": speed,
             "tile_side": upscaler.model.config.tile_side,
             **dataclasses.asdict(machine),
             "load_seconds": loaded,
