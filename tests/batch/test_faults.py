@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,42 @@ def test_a_file_that_changes_while_the_run_goes_on(upscaler: Upscaler, tmp_path:
     run = Run(begin, TargetSize(scale=1), Encoding(), Policy(), Clock())
     outcomes = list(run.outcomes(jobs))
     assert [o.status for o in outcomes] == ["done"] * 7 + ["failed"]
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix != "bmp"])
+def test_a_file_cut_short_while_it_is_read(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    source = tmp_path / f"a.{suffix}"
+    source.write_bytes(sample(suffix))
+    opened = Image.open
+
+    def cut(*arguments: Any, **named: Any) -> Image.Image:
+        image = opened(*arguments, **named)
+        os.truncate(source, source.stat().st_size // 2)
+        return image
+
+    monkeypatch.setattr(Image, "open", cut)
+    (outcome,) = do(upscaler, [Job(source, tmp_path / "b.png")])
+    monkeypatch.undo()
+    if outcome.status == "done":  # the system had read it whole by then
+        Image.open(tmp_path / "b.png").load()
+    else:
+        assert isinstance(outcome.error, InputError)
+        assert sorted(p.name for p in tmp_path.iterdir()) == [source.name]
+
+
+def test_files_that_cannot_be_read(upscaler: Upscaler, tmp_path: Path) -> None:
+    """A link to nothing, an empty file, and one that the system gives an error for."""
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "empty.png").touch()
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("gone.png", "empty.png")]
+    if Path("/proc/self/mem").exists():
+        (tmp_path / "broken.png").symlink_to("/proc/self/mem")
+        jobs.append(Job(tmp_path / "broken.png", tmp_path / "out" / "broken.png"))
+    outcomes = do(upscaler, jobs, Policy(create_folders=True))
+    assert all(isinstance(outcome.error, InputError) for outcome in outcomes)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "deep.tif"])

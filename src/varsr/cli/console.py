@@ -161,6 +161,8 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[activity]}", markup=False),
         console=Console(stderr=True),
+        # On one terminal with the bars results are printed above them; anywhere else they must arrive untouched.
+        redirect_stdout=sys.stdout.isatty(),
     )
 
 
