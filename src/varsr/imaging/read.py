@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -38,9 +39,9 @@ def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:
 
 def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _opened(file) as opened:
             warnings.simplefilter("ignore")  # what Pillow merely warns of is either fine or fails below
-            with Image.open(file, formats=_readable()) as image:
+            with Image.open(opened, formats=_readable()) as image:
                 if image.width * image.height > (max_pixels or image.width * image.height):
                     raise InputError(
                         f"{path} has {image.width} x {image.height} pixels, more than {max_pixels}.",
@@ -62,6 +63,11 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
         raise InputError(
             f"{path} could not be read ({reason(error)}).", "The file may be damaged or incomplete."
         ) from error
+
+
+def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """The file, closed in the end whatever happens, which Pillow does not always see to."""
+    return file.open("rb") if isinstance(file, Path) else nullcontext(file)
 
 
 def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
