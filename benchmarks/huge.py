@@ -1,8 +1,9 @@
-"""Peak memory and time of a very large result, with a stand-in for the network and everything else real.
+"""Peak memory and time of a very large result, by a model or by a stand-in for it with everything else real.
 
     python -m benchmarks.huge --side 30000 --format tif
+    python -m benchmarks.huge --side 8000 --model mini
 
-The stand-in adds nothing, so the result is the bicubic enlargement and can be checked.
+The stand-in adds nothing: its result is the bicubic enlargement.
 """
 
 from __future__ import annotations
@@ -56,9 +57,13 @@ def main() -> None:
     """Enlarge a picture to the given side and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--side", type=int, default=30_000)
-    parser.add_argument("--format", choices=("tif", "png"), default="tif")
+    parser.add_argument("--format", choices=("tif", "png", "jpg"), default="tif")
+    parser.add_argument("--model", help="a model in place of the stand-in")
     options = parser.parse_args()
-    upscaler = Upscaler(cast("VARSR", StandIn()), torch.device("cpu"), Precision(torch.float32, torch.float32))
+    if options.model:
+        upscaler = Upscaler.from_pretrained(options.model, device="cpu")
+    else:
+        upscaler = Upscaler(cast("VARSR", StandIn()), torch.device("cpu"), Precision(torch.float32, torch.float32))
 
     def begin(_: Job, photo: Photo, size: Size) -> Restoration:
         return upscaler.begin(photo, size)

@@ -49,11 +49,13 @@ def bench(
     import time
 
     from varsr.bench import describe, measure, peak_memory
+    from varsr.device import limit_threads
     from varsr.upscaler import Options, Upscaler
     from varsr.weights.registry import default_model
 
     sizes, (width, height) = _numbers(batch, ","), _two(size)
     chosen = model or default_model()
+    limit_threads()
     started = time.monotonic()
     upscaler = Upscaler.from_pretrained(chosen, device=device, dtype=dtype)
     loaded = time.monotonic() - started

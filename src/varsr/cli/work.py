@@ -11,7 +11,7 @@ from varsr.batch.plan import STREAM, Job
 from varsr.batch.run import Clock, Outcome, Policy, Run
 from varsr.choices import DtypeName
 from varsr.cli.console import messages, one_line
-from varsr.device import pick_device
+from varsr.device import limit_threads, pick_device
 from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
@@ -38,6 +38,7 @@ class Work:
 
     def load(self) -> Upscaler:
         """The model, ready."""
+        limit_threads()
         if is_first_use(self.model):
             messages.say(f"Using {self.model}, the built-in model. The full one, a download of 5 GB, is --model varsr.")
         return Upscaler.from_checkpoint(
