@@ -14,7 +14,7 @@ from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.deep import read_deep, write_deep
 from varsr.imaging.formats import BY_SUFFIX
-from varsr.imaging.photo import from_channels
+from varsr.imaging.photo import from_channels, from_image
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import resize
 from varsr.imaging.write import Encoding, check_fits, check_target, write_photo
@@ -288,6 +288,22 @@ def test_animations_keep_their_frames_and_timing(frames: list[Image.Image], tmp_
             assert np.abs(first - second).mean() < 6
         if suffix != ".avif":
             assert written.info["loop"] == 3
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+def test_quality_is_a_choice(image: Image.Image, tmp_path: Path, suffix: str) -> None:
+    photo = from_image(image)
+    for quality in (20, 60, 95):
+        write_photo(photo, tmp_path / f"{quality}{suffix}", Encoding(quality=quality))
+    errors = [np.abs(read_photo(tmp_path / f"{q}{suffix}").color - photo.color).mean() for q in (20, 60, 95)]
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_lossless_loses_nothing(image: Image.Image, tmp_path: Path, suffix: str) -> None:
+    write_photo(from_image(image), tmp_path / f"a{suffix}", Encoding(lossless=True))
+    difference = np.asarray(Image.open(tmp_path / f"a{suffix}").convert("RGB"), int) - np.asarray(image, int)
+    assert np.abs(difference).max() <= (0 if suffix == ".webp" else 2)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png", ".tif"])
