@@ -32,7 +32,9 @@ _format = _option(
     "--format", "-f", panel=OUTPUT, help="jpeg, png, webp, tiff, bmp, gif or avif.", default="the input's, else png"
 )
 _quality = _option(panel=OUTPUT, min=1, max=100, help="Of JPEG, WebP and AVIF.")
-_lossless = _option("--lossless", panel=OUTPUT, help="Lose nothing in WebP and AVIF.")
+_lossless = _option(
+    "--lossless", panel=OUTPUT, help="Lose nothing in WebP, and in AVIF only what turning RGB into YCbCr rounds off."
+)
 _scale = _option("--scale", "-s", panel=SIZE, help="Times as wide and high, 1 to 8, fractions too.", default="4")
 _width = _option(panel=SIZE, min=1, help="Width of the result in pixels.")
 _height = _option(panel=SIZE, min=1, help="Height of the result in pixels.")
