@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from varsr.model.config import (
     CorrectorConfig,
@@ -28,6 +29,7 @@ MINI = ModelConfig(
         attention=False,
         residual=True,
         input_path=True,
+        input_blocks=16,
     ),
     prefix=PrefixConfig(widths=(96, 192), stem=4),
     transformer=TransformerConfig(depth=6, width=256, heads=4),
@@ -48,3 +50,11 @@ def initialize(module: nn.Module) -> None:
             values += 1
         with torch.no_grad():
             parameter.copy_(values)
+
+
+def adopt(module: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Take over what an earlier run learned, under the same names; what it did not know stays as it is."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name in values:
+                parameter.copy_(values[name])

@@ -1,17 +1,21 @@
 """The finished runs as one checkpoint.
 
 python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN --finish RUN
+
+The default strength of guidance is chosen by the curves of training.report, and given here with --guidance; so is how
+much of the corrector's sample is added, with --gain.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from varsr.model.config import ModelConfig
+from varsr.model.config import GuidanceConfig, ModelConfig
 from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
 
 
@@ -22,10 +26,18 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--transformer", type=Path, required=True)
     parser.add_argument("--finish", type=Path, required=True)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--gain", type=float, default=1.0)
     options = parser.parse_args()
 
     weights = mean_of(options.tokenizer) | mean_of(options.transformer) | mean_of(options.finish)
-    config = ModelConfig.from_json(torch.load(options.finish / "state.pt", weights_only=True)["config"])
+    config = ModelConfig.from_json(
+        torch.load(options.finish / "state.pt", weights_only=True, map_location="cpu")["config"]
+    )
+    if options.guidance is not None:
+        config = replace(config, guidance=GuidanceConfig(options.guidance, options.guidance))
+    corrector = replace(config.corrector, gain=round(options.gain * config.corrector.gain, 3))
+    config = replace(config, corrector=corrector)
     tensors = {
         name: tensor.to(torch.bfloat16 if is_matrix(name, tensor) else torch.float32).contiguous()
         for name, tensor in weights.items()
@@ -37,7 +49,7 @@ def main() -> None:
 
 def mean_of(run: Path) -> dict[str, Tensor]:
     """The mean weights that a run has come to."""
-    mean: dict[str, Tensor] = torch.load(run / "state.pt", weights_only=True)["trained"]["mean"]
+    mean: dict[str, Tensor] = torch.load(run / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"]
     return mean
 
 

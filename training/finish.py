@@ -3,8 +3,10 @@
     python -m training.finish PHOTOGRAPHS RUN --tokenizer TOKENIZER_RUN --transformer TRANSFORMER_RUN --minutes 30
 
 Until now both have seen true tokens. Here they see predicted ones: the corrector learns to sample what is missing of
-a predicted latent, the decoder to make the most of right predictions and little of wrong ones. Resumes where RUN was
-stopped.
+a predicted latent, the decoder to make the most of right predictions and little of wrong ones. What is predicted
+without guidance and without the corrector is drawn to the truth alone; what both have added to is, in the second half
+of the time, also judged for its realism. So the two keep a meaning: with them crisp, without them faithful. Resumes
+where RUN was stopped; `--start` takes over the decoder and the corrector of an earlier run.
 """
 
 from __future__ import annotations
@@ -12,14 +14,16 @@ from __future__ import annotations
 import argparse
 import random
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from training.crops import Batch, Crops, Mix, averaged, stream, validation_batches
-from training.design import MINI
+from training.adversary import Trial
+from training.crops import Batch, Crops, Mix, averaged, stream, validation_sets
+from training.design import MINI, adopt
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained
@@ -29,13 +33,20 @@ from varsr.model.config import ModelConfig
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
 
-RATE = 3e-4
-TRUE_SHARE = 0.1  # of the steps, on which the decoder's ceiling is kept
-CORRECTED_SHARE = 0.5
-STRENGTHS = (0.0, MINI.guidance.tiled)
+RATE = 5e-4
+EMPTY_SHARE = 0.1  # of the steps on faithful latents, on which the decoder has the input alone
+TRUE_SHARE = 0.15  # of them, on which it has the true tokens
+CRISP_SHARE = 0.4  # of generated batches, those with guidance and corrector
+CORRECTED_SHARE = 0.8  # of these, those with the corrector
+STRENGTHS = (1.0, 2.0, 4.0)
 FIDELITIES = (0.5, 1.0, 1.0)
+REALISM = 1.0  # how far the judge's word goes against the pixels'
+JUDGED_FROM = 0.55  # of the budget
 POOL = 60  # generated batches at hand: generating one takes as long as learning from four
-USES = 3  # steps for each batch that is generated
+USES = 4  # steps for each batch that is generated
+
+
+Decode = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,41 +65,57 @@ class Generated:
 
 @torch.no_grad()
 def generated(model: VARSR, tokenizer: Tokenizer, batch: Batch) -> Generated:
-    """Predict a batch with a random strength of guidance and fidelity."""
-    strength, sampling = random.choice(STRENGTHS), Sampling(fidelity=random.choice(FIDELITIES))
-    noise = TileNoise(0, range(len(batch.sharp)))
+    """Predict a batch, some with a random strength of guidance, all with a random fidelity."""
+    strength = random.choice(STRENGTHS) if random.random() < CRISP_SHARE else 0.0
+    sampling, noise = Sampling(fidelity=random.choice(FIDELITIES)), TileNoise(0, range(len(batch.sharp)))
     *_, last = model.predict(batch.upsampled.to(tokenizer.dtype), strength, sampling, noise)
     residual = (tokenizer.encode(batch) - last.latent).flatten(2).transpose(1, 2)
     return Generated(batch, strength, last.latent, model.corrector_condition(last), residual)
 
 
 @torch.no_grad()
-def latent_for_decoder(model: VARSR, tokenizer: Tokenizer, given: Generated) -> Tensor:
-    """The predicted latent, often corrected, now and then the true tokens' one."""
+def faithful_latent(tokenizer: Tokenizer, given: Generated) -> Tensor:
+    """The predicted latent; now and then the true tokens' one or an empty one."""
     choice = random.random()
     if choice < TRUE_SHARE:
         return tokenizer.quantizer.encode(tokenizer.encode(given.batch))[1]
-    if choice > 1 - CORRECTED_SHARE:
-        sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual))
-        return given.latent + sampled.transpose(1, 2).unflatten(2, given.latent.shape[2:])
+    if choice > 1 - EMPTY_SHARE:
+        return torch.zeros_like(given.latent)
     return given.latent
 
 
 @torch.no_grad()
+def crisp_latent(model: VARSR, given: Generated) -> Tensor:
+    """The guided prediction, mostly corrected."""
+    if random.random() > CORRECTED_SHARE:
+        return given.latent
+    sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual))
+    return given.latent + sampled.transpose(1, 2).unflatten(2, given.latent.shape[2:])
+
+
+@torch.no_grad()
 def validate(model: VARSR, tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, float]:
-    """PSNR-Y of the input, of plain, guided, and guided and corrected generation, and of the true tokens."""
+    """PSNR-Y and share of detail: of the input, plain, guided, guided and corrected generation, and the true tokens."""
 
     def measure(batch: Batch) -> dict[str, Tensor]:
+        true = tokenizer.quantizer.encode(tokenizer.encode(batch))[1]
         results = {
             "bicubic": batch.upsampled,
             "plain": generate(model, batch, 0, False, tokenizer.dtype),
             "guided": generate(model, batch, MINI.guidance.tiled, False, tokenizer.dtype),
             "corrected": generate(model, batch, MINI.guidance.tiled, True, tokenizer.dtype),
-            "true": tokenizer.decode(tokenizer.quantizer.encode(tokenizer.encode(batch))[1], batch),
+            "empty": tokenizer.decode(torch.zeros_like(true), batch),
+            "true": tokenizer.decode(true, batch),
         }
-        return {name: psnr_y(result, batch.sharp).mean() for name, result in results.items()}
+        quality = {name: psnr_y(result, batch.sharp).mean() for name, result in results.items()}
+        return quality | {f"{name}_detail": detail(x) / detail(batch.sharp) for name, x in results.items()}
 
     return averaged(sets, measure)
+
+
+def detail(pictures: Tensor) -> Tensor:
+    """The mean difference between neighbouring pixels."""
+    return pictures.diff(dim=-1).abs().mean() + pictures.diff(dim=-2).abs().mean()
 
 
 def measured_gain(examples: list[Generated]) -> float:
@@ -103,56 +130,76 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--transformer", type=Path, required=True)
+    parser.add_argument("--start", type=Path)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    device = torch.device(options.device)
 
     torch.manual_seed(0)
-    tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16)
-    model = load_model(options.transformer, tokenizer)
+    tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16).to(device)
+    model = load_model(options.transformer, tokenizer).to(device)
     progress = Progress(options.run, options.minutes * 60)
     state = progress.resume()
     random.seed(progress.step)
     crops = Crops(options.photographs / "train", MINI.tile_side, options.batch, 2000 + progress.step, Mix(negative=0))
-    batches = stream(crops)
-    if state:
-        model.config = ModelConfig.from_json(state["config"])
-    else:
-        gain = measured_gain([generated(model, tokenizer, next(batches)) for _ in range(4)])
-        corrector = replace(model.config.corrector, gain=gain)
-        model.config = replace(model.config, corrector=corrector, fidelity=MINI.fidelity, guidance=MINI.guidance)
+    batches = stream(crops, device)
+    parts = nn.ModuleDict({"decoder": model.decoder, "corrector": model.corrector})
+    if options.start:
+        adopt(parts, torch.load(options.start / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"])
+    model.config = ModelConfig.from_json(state["config"]) if state else finished_config(model, tokenizer, batches)
     model.corrector.config = model.config.corrector
-    parts = nn.ModuleDict({"decoder": model.decoder, "corrector": model.corrector}).requires_grad_(True)
-    trained = Trained(parts, weight_decay=1e-4)
+    trained, trial = Trained(parts.requires_grad_(True), weight_decay=1e-4), Trial(device)
     if state:
         trained.load(state["trained"])
-    held_out = options.photographs / "validation"
-    sets = {
-        "clean": validation_batches(held_out, MINI.tile_side, 2, 1),
-        "hard": validation_batches(held_out, MINI.tile_side, 2, 0),
-    }
+        trial.load(state["trial"])
+    sets = validation_sets(options.photographs / "validation", MINI.tile_side, 2, device)
 
-    running = torch.zeros(2)
+    decoder = torch.compile(model.decoder)
+    running = torch.zeros(3)
     pool: deque[Generated] = deque(maxlen=POOL)
     for due in progress.steps():
         if progress.step % USES == 0 or not pool:
             pool.append(generated(model, tokenizer, next(batches)))
         given = random.choice(pool)
-        pixels = tokenizer.decode(latent_for_decoder(model, tokenizer, given), given.batch)
-        loss = torch.stack(
-            (pixel_loss(pixels, given.batch.sharp), corrector_loss(model.corrector, given.z[0], given.residual))
-        )
-        (loss[0] + 0.1 * loss[1]).backward()
+        losses = lesson(model, tokenizer, decoder, trial, given, progress.done > JUDGED_FROM)
         trained.step(progress.rate(RATE, warmup=50))
-        running += 0.02 * (loss.detach() - running)
+        running += 0.02 * (losses - running)
         if due:
             trained.use_mean()
-            progress.log(pixels=float(running[0]), corrector=float(running[1]), **validate(model, tokenizer, sets))
+            progress.log(**_named(running), **validate(model, tokenizer, sets))
             trained.use_masters()
-            progress.save(trained=trained.state(), config=model.config.to_json())
+            progress.save(trained=trained.state(), trial=trial.state(), config=model.config.to_json())
     trained.use_mean()
-    progress.log(pixels=float(running[0]), corrector=float(running[1]), **validate(model, tokenizer, sets))
-    progress.save(trained=trained.state(), config=model.config.to_json())
+    progress.log(**_named(running), **validate(model, tokenizer, sets))
+    progress.save(trained=trained.state(), trial=trial.state(), config=model.config.to_json())
+
+
+def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]) -> ModelConfig:
+    """The design as it will be used, with the range that the corrector needs for predicted latents."""
+    gain = measured_gain([generated(model, tokenizer, next(batches)) for _ in range(4)])
+    corrector = replace(model.config.corrector, gain=gain)
+    tokens = replace(model.config.tokenizer, input_blocks=MINI.tokenizer.input_blocks)
+    return replace(model.config, tokenizer=tokens, corrector=corrector, fidelity=MINI.fidelity, guidance=MINI.guidance)
+
+
+def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated, judged: bool) -> Tensor:
+    """Leave the gradients of one step; the losses of pixels, of the corrector and of the judge."""
+    upsampled, truth = given.batch.upsampled, given.batch.sharp
+    crisp = given.strength > 0
+    latent = crisp_latent(model, given) if crisp else faithful_latent(tokenizer, given)
+    pixels = decoder(latent.to(tokenizer.dtype), upsampled.to(tokenizer.dtype)).float()
+    judgement = trial.learn(pixels, truth, upsampled) if judged and crisp else 0.0
+    realism = REALISM if judged and crisp else 0.0
+    pixels.backward(trial.gradient(pixels, truth, upsampled, realism))
+    corrected = corrector_loss(model.corrector, given.z[0], given.residual)
+    (0.1 * corrected).backward()
+    return torch.tensor((pixel_loss(pixels, truth).item(), corrected.item(), judgement))
+
+
+def _named(values: Tensor) -> dict[str, float]:
+    return dict(zip(("pixels", "corrector", "judge"), values.tolist(), strict=True))
 
 
 if __name__ == "__main__":

@@ -35,9 +35,14 @@ class Progress:
         """The state of an earlier run, if there is one."""
         if not self.state_file.exists():
             return None
-        state: dict[str, Any] = torch.load(self.state_file, weights_only=True)
+        state: dict[str, Any] = torch.load(self.state_file, weights_only=True, map_location="cpu")
         self.spent, self.step = state["spent"], state["step"]
         return state
+
+    @property
+    def done(self) -> float:
+        """The share of the budget that is spent, in [0, 1]."""
+        return min(self.spent / self.budget, 1)
 
     def save(self, **state: Any) -> None:
         """Write the state so that it is whole at every moment."""
@@ -58,8 +63,7 @@ class Progress:
 
     def rate(self, peak: float, warmup: int = 200) -> float:
         """The learning rate: a short rise, then half a cosine to a fiftieth over the budget."""
-        done = min(self.spent / self.budget, 1)
-        return peak * min(1, (self.step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+        return peak * min(1, (self.step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * self.done)) / 2)
 
     def log(self, **values: float) -> None:
         """Append a line to FOLDER/log.jsonl and print it."""

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from training.bars import bars
 from training.crops import to_tensor
 from training.degradation import degrade, from_image, resized, to_image
 from training.measures import MEASURES, Naturalness
@@ -54,19 +55,21 @@ def main() -> None:
     sharp = sorted((options.photographs / "train").glob("gcompris*"))[:40]
     natural = Naturalness([from_image(Image.open(file)) for file in sharp])
 
-    sections = []
+    sections, means = [], {}
     for kind, title in (("clean", "(a) bicubic x4"), ("hard", "(b) the Real-ESRGAN degradation")):
         cases = cases_of(options.photographs / "test", kind)
         results = {
             name: [restore(c.low, c.sharp) for c in cases] for name, restore in ways(upscaler, options.model).items()
         }
-        sections.append(f"## {title}\n\n{table(measure(cases, results, natural))}")
+        means[kind] = measure(cases, results, natural)
+        sections.append(f"## {title}\n\n{table(means[kind])}")
         show(cases, results, HERE / "report" / f"{kind}.png")
         print(sections[-1], flush=True)
     curves = "\n\n".join(
         f"### {kind}\n\n{table(curve(upscaler, cases_of(options.photographs / 'validation', kind, 256), natural))}"
         for kind in ("clean", "hard")
     )
+    sections.insert(0, f"## The bars\n\n{bars(means['clean'], means['hard'])}")
     (HERE / "REPORT.md").write_text(page(options.photographs, upscaler, sections, curves))
 
 
@@ -169,8 +172,8 @@ def measure(cases: Sequence[Case], results: dict[str, list[Picture]], natural: N
 
 
 def curve(upscaler: Upscaler, cases: Sequence[Case], natural: Naturalness) -> dict[str, list[float]]:
-    """The measures for every strength of guidance, with the corrector."""
-    results = {
+    """The measures for every strength of guidance, with the corrector, and what they start from."""
+    results = {"bicubic": [resize(c.low, c.sharp.shape[:2]).clip(0, 1) for c in cases]} | {
         f"guidance {strength:g}": [
             upscaler.upscale_photo(Photo(c.low), c.sharp.shape[:2], Options(cfg=strength)).color for c in cases
         ]
@@ -217,7 +220,7 @@ Written by `python -m training.report` on {platform.machine()}, torch {torch.__v
 The figures are means over the photographs.
 NIQE's standard is set by sharp training photographs, so its values compare only within this page.
 
-{chr(10).join(sections)}
+{(chr(10) * 2).join(sections)}
 
 From left to right bicubic, Real-ESRGAN x4plus, mini, truth:
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.crops import Batch, Crops, averaged, stream, validation_batches
-from training.design import MINI, initialize
+from training.crops import Batch, Crops, averaged, stream, validation_sets
+from training.design import MINI, adopt, initialize
 from training.measures import psnr_y
 from training.progress import Progress, Trained
 from varsr.model.config import ModelConfig
@@ -59,17 +59,22 @@ def new_tokenizer(config: ModelConfig, dtype: torch.dtype) -> Tokenizer:
     initialize(tokenizer)
     with torch.no_grad():
         tokenizer.decoder.conv_out.weight.mul_(0.1)
+        _begin_as_the_input(tokenizer.decoder)
         tokenizer.quantizer.codebook.mul_(0.5)
     return tokenizer
 
 
+def _begin_as_the_input(decoder: Decoder) -> None:
+    """The trunk passes its input on and shows nothing by itself."""
+    for name, parameter in decoder.named_parameters():
+        if ("trunk" in name and "conv2" in name) or "restored" in name:
+            parameter.zero_()
+
+
 def load_tokenizer(run: Path, config: ModelConfig, dtype: torch.dtype) -> Tokenizer:
     """The tokenizer that a run has come to, frozen: the mean of its weights."""
-    tokenizer = Tokenizer(config, dtype)
-    mean = torch.load(run / "state.pt", weights_only=True)["trained"]["mean"]
-    with torch.no_grad():
-        for name, parameter in tokenizer.named_parameters():
-            parameter.copy_(mean[name])
+    tokenizer = new_tokenizer(config, dtype)
+    adopt(tokenizer, torch.load(run / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"])
     return tokenizer.requires_grad_(False)
 
 
@@ -164,21 +169,20 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    device = torch.device(options.device)
 
     torch.manual_seed(0)
-    tokenizer = new_tokenizer(MINI, torch.bfloat16)
+    tokenizer = new_tokenizer(MINI, torch.bfloat16).to(device)
     trained = Trained(tokenizer, weight_decay=1e-4)
     restarts = Restarts(trained, MINI.tokenizer.codes)
     progress = Progress(options.run, options.minutes * 60)
     if state := progress.resume():
         trained.load(state["trained"])
-    batches = stream(Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=progress.step))
-    held_out = options.photographs / "validation"
-    sets = {
-        "clean": validation_batches(held_out, MINI.tile_side, 4, 1),
-        "hard": validation_batches(held_out, MINI.tile_side, 4, 0),
-    }
+    crops = Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=progress.step)
+    batches = stream(crops, device)
+    sets = validation_sets(options.photographs / "validation", MINI.tile_side, 4, device)
 
     running = 0.0
     for due in progress.steps():

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.crops import Batch, Crops, averaged, stream, validation_batches
-from training.design import MINI, initialize
+from training.crops import Batch, Crops, averaged, stream, validation_sets
+from training.design import MINI, adopt, initialize
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained
@@ -60,12 +60,10 @@ def model_of(student: Student, tokenizer: Tokenizer, config: ModelConfig) -> VAR
 
 def load_model(run: Path, tokenizer: Tokenizer) -> VARSR:
     """The whole model that a run has come to: the mean of its weights."""
-    state = torch.load(run / "state.pt", weights_only=True)
+    state = torch.load(run / "state.pt", weights_only=True, map_location="cpu")
     config = ModelConfig.from_json(state["config"])
     student = Student(config, tokenizer)
-    with torch.no_grad():
-        for name, parameter in student.named_parameters():
-            parameter.copy_(state["trained"]["mean"][name])
+    adopt(student, state["trained"]["mean"])
     return model_of(student, tokenizer, config).requires_grad_(False)
 
 
@@ -132,24 +130,23 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    device = torch.device(options.device)
 
     torch.manual_seed(0)
-    tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16)
-    held_out = options.photographs / "validation"
-    sets = {
-        "clean": validation_batches(held_out, MINI.tile_side, 2, 1),
-        "hard": validation_batches(held_out, MINI.tile_side, 2, 0),
-    }
+    tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16).to(device)
+    sets = validation_sets(options.photographs / "validation", MINI.tile_side, 2, device)
     gain = measured_gain(tokenizer, sets["clean"] + sets["hard"])
     config = replace(MINI, corrector=replace(MINI.corrector, gain=gain))
-    student = Student(config, tokenizer)
+    student = Student(config, tokenizer).to(device)
     model = model_of(student, tokenizer, config)
     trained = Trained(student, weight_decay=0.03)
     progress = Progress(options.run, options.minutes * 60)
     if state := progress.resume():
         trained.load(state["trained"])
-    batches = stream(Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=1000 + progress.step))
+    crops = Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=1000 + progress.step)
+    batches = stream(crops, device)
 
     walk = torch.compile(step)
     running = torch.zeros(3)
@@ -157,7 +154,7 @@ def main() -> None:
         entropy, right, corrector = losses(student, tokenizer, next(batches), ERROR, walk)
         (entropy + CORRECTOR_WEIGHT * corrector).backward()
         trained.step(progress.rate(RATE))
-        running += 0.02 * (torch.stack((entropy, right, corrector)).detach() - running)
+        running += 0.02 * (torch.stack((entropy, right, corrector)).detach().cpu() - running)
         if due:
             trained.use_mean()
             progress.log(**_named(running), **validate(student, tokenizer, model, sets))

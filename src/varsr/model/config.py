@@ -23,10 +23,11 @@ class TokenizerConfig:
     `multipliers` times `width` are the widths of the levels, highest resolution first; each level but
     the last halves the sides. `refinements` is the number of convolutions (phi) shared by the scales.
 
-    Four sizes serve small models and leave the published design as it is by default. `stem` folds squares
+    Five sizes serve small models and leave the published design as it is by default. `stem` folds squares
     of pixels into channels at both ends, so that no level works at full resolution. `attention` may be
     left out. With `residual` the latent holds what the upsampled input lacks, so that an empty latent
-    decodes to the input. With `input_path` the decoder sees the upsampled input beside the latent.
+    decodes to the input. With `input_path` the decoder sees the upsampled input beside the latent, through a trunk of
+    `input_blocks` convolution blocks.
     """
 
     width: int
@@ -40,6 +41,7 @@ class TokenizerConfig:
     attention: bool = True
     residual: bool = False
     input_path: bool = False
+    input_blocks: int = 1
 
     @property
     def stride(self) -> int:

@@ -155,8 +155,22 @@ class Encoder(nn.Module):
         return latent
 
 
+class PlainBlock(nn.Module):
+    """Two convolutions around a shortcut, without a norm: restoring needs true contrasts (EDSR, Lim et al. 2017)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(width, width)
+        self.conv2 = Conv2d(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        h: Tensor = self.conv2(F.silu(self.conv1(x), inplace=True))
+        return h.add_(x)
+
+
 class InputPath(nn.Module):
-    """The upsampled input as feature maps, one for each level of the decoder.
+    """The upsampled input as feature maps, one for each level of the decoder, and what they show by themselves.
 
     What it shows need not be coded, so that a small latent is left to what the input lacks (the idea of the
     controllable feature wrapping of StableSR, Wang et al. 2023).
@@ -167,20 +181,24 @@ class InputPath(nn.Module):
         widths = [config.width * m for m in config.multipliers]
         self.stem = config.stem
         self.conv_in = Conv2d(3 * config.stem**2, config.width)
+        self.trunk = nn.Sequential(*(PlainBlock(config.width) for _ in range(config.input_blocks)))
+        self.restored = Conv2d(config.width, 3 * config.stem**2)
         self.levels = nn.ModuleList(_falling(config, attention=False))
         self.joins = nn.ModuleList(
             Conv2d(width, entered, side=1, padding=0) for width, entered in pairwise([*widths, widths[-1]])
         )
 
-    def forward(self, pixels: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [-1, 1] -> what enters each level of the decoder, highest resolution first."""
+    def forward(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> what enters each level of the decoder, highest resolution first, and its end."""
         x = self.conv_in(F.pixel_unshuffle(pixels, self.stem).contiguous(memory_format=torch.channels_last))
+        x = self.trunk(x)
+        restored = self.restored(x)
         joined = []
         for level, join in zip(cast("Iterable[Level]", self.levels), self.joins, strict=True):
             x = level.refine(x)
             joined.append(join(x))
             x = level.resample(x)
-        return joined
+        return joined, restored
 
 
 class Decoder(nn.Module):
@@ -213,12 +231,13 @@ class Decoder(nn.Module):
         """(B, Z, H, W) with its upsampled input (B, 3, H stride, W stride) -> pixels like it, in [-1, 1]."""
         # Convolutions are a third faster on channels-last maps, on the CPU and on CUDA alike.
         latent = latent.contiguous(memory_format=torch.channels_last)
-        joined = self.input_path(upsampled) if self.input_path else [None] * len(self.levels)
+        joined, restored = self.input_path(upsampled) if self.input_path else ([None] * len(self.levels), None)
         x = self.middle(_join(self.conv_in(self.project(latent)), joined[-1]))
         x = self.levels[-1](x)
         for level, features in zip(reversed(self.levels[:-1]), reversed(joined[:-1]), strict=True):
             x = level(_join(x, features))
-        pixels = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x), inplace=True)), self.stem)
+        folded = _join(self.conv_out(F.silu(self.norm_out(x), inplace=True)), restored)
+        pixels = F.pixel_shuffle(folded, self.stem)
         return (pixels + upsampled if self.residual else pixels).clamp_(-1, 1)
 
 

@@ -1,0 +1,56 @@
+"""The last stage: what is taken over, and what the judge does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from tests.conftest import CPU
+from tests.nano import MINI_LIKE
+from training.adversary import Trial
+from training.crops import Batch
+from training.design import adopt
+from training.tokenizer import new_tokenizer, pixel_loss
+
+
+def photographs(count: int) -> Batch:
+    """Grainy pictures and smooth copies."""
+    generator = torch.Generator().manual_seed(count)
+    smooth = torch.nn.functional.interpolate(torch.rand(count, 3, 4, 4, generator=generator) * 2 - 1, scale_factor=16)
+    sharp = (smooth + 0.3 * torch.randn(smooth.shape, generator=generator)).clamp(-1, 1)
+    return Batch(sharp, smooth, torch.zeros(count, dtype=torch.long))
+
+
+def test_a_longer_input_path_begins_as_the_short_one() -> None:
+    """Weights of a design with fewer blocks are taken over, and the decoder does what it did."""
+    torch.manual_seed(0)
+    short = new_tokenizer(MINI_LIKE, torch.float32)
+    longer = replace(MINI_LIKE, tokenizer=replace(MINI_LIKE.tokenizer, input_blocks=4))
+    grown = new_tokenizer(longer, torch.float32)
+    adopt(grown, dict(short.named_parameters()))
+    latent, pixels = torch.randn(2, 8, 4, 4), torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(grown.decoder(latent, pixels), short.decoder(latent, pixels))
+
+
+def test_the_judge_learns_to_tell_photographs_from_smooth_copies() -> None:
+    torch.manual_seed(0)
+    trial = Trial(CPU)
+    batch = photographs(4)
+    losses = [trial.learn(batch.upsampled, batch.sharp, batch.upsampled) for _ in range(40)]
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.5
+
+
+def test_pixels_and_judge_pull_as_hard_as_told() -> None:
+    torch.manual_seed(0)
+    trial = Trial(CPU)
+    batch = photographs(2)
+    restored = batch.upsampled.clone().requires_grad_(True)
+    (to_truth,) = torch.autograd.grad(pixel_loss(restored, batch.sharp), restored)
+    alone = trial.gradient(restored, batch.sharp, batch.upsampled, realism=0)
+    torch.testing.assert_close(alone, to_truth)
+    for realism in (0.5, 2.0):
+        both = trial.gradient(restored, batch.sharp, batch.upsampled, realism)
+        torch.testing.assert_close((both - alone).norm(), realism * to_truth.norm(), rtol=1e-3, atol=0)

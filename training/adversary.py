@@ -1,0 +1,82 @@
+"""The judge of realism: told a photograph's crop and a restored one apart, it shows the decoder what is missing."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from training.tokenizer import pixel_loss
+
+WIDTHS = (48, 96, 144, 192)
+
+
+class Judge(nn.Module):
+    """A convolution stack that scores patches of a picture beside the input it was made from (Isola et al. 2017).
+
+    Spectral norms keep it smooth (Miyato et al. 2018). Squares of two pixels are folded first: what matters here is
+    fine texture, and full resolution is slow.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2), spectral_norm(nn.Conv2d(24, WIDTHS[0], 3, padding=1))]
+        for inputs, outputs in itertools.pairwise(WIDTHS):
+            layers += [
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1)),
+            ]
+        self.layers = nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Conv2d(WIDTHS[-1], 1, 3, padding=1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, pictures: Tensor, upsampled: Tensor) -> Tensor:
+        """(B, 3, S, S) twice, in [-1, 1] -> scores (B, 1, S / 16, S / 16): high for photographs."""
+        with torch.autocast(pictures.device.type, torch.bfloat16):
+            scores: Tensor = self.layers(torch.cat((pictures, upsampled), dim=1))
+        return scores.float()
+
+
+class Trial:
+    """The judge and its training."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.judge = Judge().to(device)
+        self.optimizer = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.99))
+
+    def learn(self, restored: Tensor, truth: Tensor, upsampled: Tensor) -> float:
+        """One step of the hinge loss; returns it: 2 when the judge knows nothing, 0 when it is never deceived."""
+        pictures = torch.cat((truth, restored.detach()))
+        real, made = self.judge(pictures, torch.cat((upsampled, upsampled))).chunk(2)
+        loss = F.relu(1 - real).mean() + F.relu(1 + made).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def gradient(self, restored: Tensor, truth: Tensor, upsampled: Tensor, realism: float) -> Tensor:
+        """Where `restored` should go: down the loss of its pixels, and `realism` times as far to please the judge.
+
+        Both are measured at the pixels, so that neither the scale of the scores nor their growth matters (in the
+        manner of Esser et al. 2021, eq. 7).
+        """
+        shown = restored.detach().requires_grad_(True)
+        (to_truth,) = torch.autograd.grad(pixel_loss(shown, truth), shown)
+        if not realism:
+            return to_truth
+        (to_judge,) = torch.autograd.grad(-self.judge(shown, upsampled).mean(), shown)
+        return to_truth + realism * to_judge * (to_truth.norm() / to_judge.norm().clamp(min=1e-12))
+
+    def state(self) -> dict[str, Any]:
+        """All that `load` needs."""
+        return {"judge": self.judge.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`."""
+        self.judge.load_state_dict(state["judge"])
+        self.optimizer.load_state_dict(state["optimizer"])
