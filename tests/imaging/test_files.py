@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from tests.exif import camera_exif
 from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.deep import read_deep, write_deep
@@ -304,6 +306,39 @@ def test_lossless_loses_nothing(image: Image.Image, tmp_path: Path, suffix: str)
     write_photo(from_image(image), tmp_path / f"a{suffix}", Encoding(lossless=True))
     difference = np.asarray(Image.open(tmp_path / f"a{suffix}").convert("RGB"), int) - np.asarray(image, int)
     assert np.abs(difference).max() <= (0 if suffix == ".webp" else 2)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif"])
+def test_a_cameras_exif_goes_into_every_format(image: Image.Image, tmp_path: Path, suffix: str) -> None:
+    image.save(tmp_path / "in.jpg", exif=camera_exif())
+    exif = round_trip(tmp_path / "in.jpg", tmp_path / f"out{suffix}").getexif()
+    assert exif[0x010F] == "a camera"
+    assert exif.get_ifd(0x8769)[0x829A] == pytest.approx(1 / 250)
+    assert exif.get_ifd(0x8825)[2] == (48, 8, 30)
+
+
+def test_a_density_that_only_exif_tells_is_kept(image: Image.Image, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = 300.0, 300.0, 2
+    image.save(tmp_path / "in.webp", exif=exif, lossless=True)
+    assert round_trip(tmp_path / "in.webp", tmp_path / "out.webp").getexif()[0x011A] == 300
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.filterwarnings("ignore")  # Pillow tells of what is damaged
+def test_damaged_exif_costs_at_most_one_picture(image: Image.Image, tmp_path: Path, suffix: str) -> None:
+    """It is carried, or left out, or refused in one line; nothing else is raised."""
+    rng = np.random.default_rng(0)
+    whole = camera_exif().tobytes()
+    written = 0
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for place in rng.integers(6, len(whole), int(rng.integers(1, 6))):
+            damaged[place] = int(rng.integers(256))
+        image.save(tmp_path / "in.jpg", exif=bytes(damaged))
+        with suppress(InputError, OutputError):
+            written += round_trip(tmp_path / "in.jpg", tmp_path / f"out{suffix}").size == image.size
+    assert written >= 35
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png", ".tif"])

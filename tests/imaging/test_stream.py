@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from PIL.TiffImagePlugin import IFDRational
 
+from tests.exif import camera_exif
 from tests.golden import DATA
-from varsr.imaging import stream
+from varsr.imaging import tiff
 from varsr.imaging.deep import read_deep
 from varsr.imaging.photo import Metadata, Photo, from_channels
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture, resize
-from varsr.imaging.stream import strips
+from varsr.imaging.tiff import strips
 from varsr.imaging.write import Encoding, write_bands, write_photo
 
 SIZE = (150, 130)
@@ -75,22 +75,12 @@ def test_an_interrupted_stream_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def camera_exif() -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x010F] = "a camera"
-    details, place = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
-    details[0x829A] = IFDRational(1, 250)
-    details[0x9003] = "2024:05:01 12:00:00"
-    place[1], place[2] = "N", (IFDRational(48), IFDRational(8), IFDRational(30))
-    return exif
-
-
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize(("suffix", "deep"), [(".png", False), (".tif", False), (".tif", True)])
 def test_metadata_of_a_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, deep: bool, big: bool
 ) -> None:
-    monkeypatch.setattr(stream, "_BIG_TIFF", 0 if big else 2**32)
+    monkeypatch.setattr(tiff, "BIG", 0 if big else 2**32)
     with Image.open(DATA / "dandelion.jpg") as image:
         image.save(tmp_path / "in.jpg", exif=camera_exif(), xmp=b"<x/>")
     photo = replace(read_photo(tmp_path / "in.jpg"), deep=deep)

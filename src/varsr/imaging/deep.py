@@ -14,14 +14,13 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from varsr.imaging.exif import exif_tags, write_directories
 from varsr.imaging.resize import Picture
+from varsr.imaging.tiff import Page, write_pages
 
 Deep = NDArray[np.uint16]
 """(H, W, C), C = 1 to 4."""
 FULL = 65_535
 _BITS_PER_SAMPLE = 258
-_XMP_TAG_IN_TIFF = 700
 
 
 def is_deep(image: Image.Image, file: Path | BinaryIO) -> bool:
@@ -121,25 +120,5 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 def _write_tiff(pixels: Deep, file: Path | BinaryIO, metadata: dict[str, Any]) -> None:
     if pixels.shape[-1] == 2:  # few programs read grey with transparency from a TIFF
         pixels = pixels[..., [0, 0, 0, 1]]
-    planes = pixels.shape[-1]
-    values = pixels[..., 0] if planes == 1 else pixels
-    tifffile.imwrite(file, values, byteorder="<", rowsperstrip=64, **tiff_options(planes, metadata, big=False))
-    write_directories(file, metadata.get("exif"))
-
-
-def tiff_options(planes: int, metadata: dict[str, Any], big: bool) -> dict[str, Any]:
-    """What tifffile is told of so many planes and of the metadata."""
-    xmp = metadata.get("xmp")
-    packets = [(_XMP_TAG_IN_TIFF, 1, len(xmp), xmp, True)] if xmp else []
-    return {
-        "photometric": "rgb" if planes >= 3 else "minisblack",
-        "planarconfig": "contig" if planes > 1 else None,
-        "extrasamples": ["unassalpha"] if planes in (2, 4) else None,
-        "compression": "zlib",
-        "iccprofile": metadata.get("icc_profile"),
-        "resolution": metadata.get("dpi"),
-        "resolutionunit": "INCH" if metadata.get("dpi") else None,
-        "extratags": packets + exif_tags(metadata.get("exif"), big),
-        "metadata": None,
-        "software": False,
-    }
+    height, width, planes = pixels.shape
+    write_pages(file, [Page([pixels], (height, width, planes), pixels.dtype, metadata)])

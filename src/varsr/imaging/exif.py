@@ -13,10 +13,11 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _DIRECTORIES = (0x8769, 0x8825)  # the pointers to the EXIF and to the GPS directory
 _STRUCTURE = {
-    *range(0x00FE, 0x010E), 0x0111, 0x0112, *range(0x0115, 0x0122), *range(0x0122, 0x0126), 0x0128, 0x012D, 0x013D,
+    *range(0x00FE, 0x010E), 0x0111, 0x0112, *range(0x0115, 0x011A), *range(0x011C, 0x0126), 0x012D, 0x013D,
     *range(0x0140, 0x0160), *range(0x0200, 0x0215), 0x02BC, 0x83BB, 0x8649, 0x8773,
 }  # fmt: skip
-"""Tags that tell how a TIFF is stored, or what is kept by other means."""
+"""Tags that tell how a TIFF is stored, or what is kept by other means. The density is not among them: in WebP and AVIF
+it stands nowhere else."""
 _HEADERS = {False: b"II\x2a\x00\x08\x00\x00\x00", True: b"II\x2b\x00\x08\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00"}
 _LONG, _LONG8 = 4, 16
 
@@ -25,7 +26,10 @@ def descriptive(exif: Image.Exif) -> bytes | None:
     """What tells of the picture and not of its file."""
     for tag in _STRUCTURE & set(exif):
         del exif[tag]
-    return exif.tobytes() if len(exif) else None
+    try:
+        return exif.tobytes() if len(exif) else None
+    except (TypeError, ValueError, struct.error):  # so damaged that it cannot be written again; the picture can
+        return None
 
 
 def exif_tags(exif: bytes | None, big: bool) -> list[tuple[Any, ...]]:

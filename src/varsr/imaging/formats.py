@@ -37,7 +37,7 @@ FORMATS = (
     ),
     Format("PNG", (".png",), deep=True, several=True, metadata=("exif", "icc_profile", "dpi", "pnginfo")),
     Format("WEBP", (".webp",), {"method": 4}, {"lossless": True}, has_quality=True, several=True, longest=16_383),
-    Format("TIFF", (".tif", ".tiff"), {"compression": "tiff_deflate"}, deep=True, several=True),
+    Format("TIFF", (".tif", ".tiff"), deep=True, several=True),
     Format("BMP", (".bmp",), transparency=False, metadata=("dpi",)),
     Format("GIF", (".gif",), several=True, longest=65_535, metadata=()),
     Format(

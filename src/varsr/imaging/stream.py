@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import math
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import png
-import tifffile
-from numpy.typing import NDArray
 
-from varsr.imaging.deep import png_chunks, tiff_options
-from varsr.imaging.exif import write_directories
+from varsr.imaging.deep import png_chunks
 from varsr.imaging.photo import Photo
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size
+from varsr.imaging.tiff import Bytes, Page, write_pages
 
 FORMATS = ("PNG", "TIFF")
-ROWS_PER_STRIP = 64
 _PNG_HEADER = 8 + 25  # signature and IHDR, after which the metadata stands
-_BIG_TIFF = 2**32 - 2**26  # bytes of pixels beyond which offsets of 32 bits may not do
-
-Bytes = NDArray[Any]
-"""(rows, W, C) of uint8 or uint16."""
 
 
 def write_rows(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, format: str) -> None:
     """Write `photo` enlarged to `size`, whose colour in sRGB comes in bands, as PNG or TIFF."""
     depth: np.dtype[Any] = np.dtype(np.uint16 if photo.deep else np.uint8)
     planes = (1 if photo.grey else 3) + (photo.alpha is not None)
-    rounded = (_rounded(band, depth) for band in photo.channel_bands(size, bands))
+    rows = (rounded(band, depth) for band in photo.channel_bands(size, bands))
     if (format, planes) == ("TIFF", 2):  # few programs read grey with transparency from a TIFF
-        rounded, planes = (band[..., [0, 0, 0, 1]] for band in rounded), 4
+        rows, planes = (band[..., [0, 0, 0, 1]] for band in rows), 4
     write = _write_png if format == "PNG" else _write_tiff
-    write(rounded, (*size, planes), depth, path, vars(photo.metadata))
+    write(rows, (*size, planes), depth, path, vars(photo.metadata))
 
 
-def _rounded(band: Picture, depth: np.dtype[Any]) -> Bytes:
+def rounded(band: Picture, depth: np.dtype[Any]) -> Bytes:
+    """Channels in [0, 1] as whole numbers of a type."""
     full = np.iinfo(depth).max
     return (band.clip(0, 1) * full + 0.5).astype(depth)
 
@@ -74,28 +66,4 @@ class _WithMetadata:
 def _write_tiff(
     bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: dict[str, Any]
 ) -> None:
-    height, width, planes = shape
-    big = math.prod(shape) * depth.itemsize > _BIG_TIFF
-    with tifffile.TiffWriter(path, bigtiff=big, byteorder="<") as writer:
-        writer.write(
-            (zlib.compress(np.ascontiguousarray(strip).tobytes()) for strip in strips(bands, ROWS_PER_STRIP)),
-            shape=(height, width) if planes == 1 else shape,
-            dtype=depth,
-            rowsperstrip=ROWS_PER_STRIP,
-            **tiff_options(planes, metadata, big),
-        )
-    write_directories(path, metadata.get("exif"))
-
-
-def strips(bands: Iterable[Bytes], rows: int) -> Iterator[Bytes]:
-    """Bands of any height as strips of `rows` rows, the last one shorter."""
-    waiting: list[Bytes] = []
-    for band in bands:
-        waiting.append(band)
-        joined = np.concatenate(waiting)
-        whole = len(joined) // rows * rows
-        for top in range(0, whole, rows):
-            yield joined[top : top + rows]
-        waiting = [joined[whole:]]
-    if waiting and len(waiting[0]):
-        yield waiting[0]
+    write_pages(path, [Page(bands, shape, depth, metadata)])

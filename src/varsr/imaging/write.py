@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, PngImagePlugin
 
 from varsr.errors import OutputError, RequestError
@@ -19,6 +20,7 @@ from varsr.imaging.formats import BY_SUFFIX, Format
 from varsr.imaging.photo import Photo, image_of, to_image
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size
+from varsr.imaging.tiff import Page, write_pages
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,20 @@ def encode(photo: Photo, encoding: Encoding) -> bytes:
 
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """In memory first: what goes wrong while writing is then told by the system, not by a codec in its own terms."""
+    buffer = io.BytesIO()
     if photo.deep and format.deep:
-        buffer = io.BytesIO()
         write_deep(photo.channels(), buffer, format.name, vars(photo.metadata))
         return buffer.getvalue()
+    if format.name == "TIFF":
+        write_pages(buffer, [_page(frame) for frame in photo.frames])
+        return buffer.getvalue()
     return _encoded_image(to_image(photo), photo, format, encoding)
+
+
+def _page(photo: Photo) -> Page:
+    pixels = stream.rounded(photo.channels(), np.dtype(np.uint8))
+    height, width, planes = pixels.shape
+    return Page([pixels], (height, width, planes), pixels.dtype, vars(photo.metadata))
 
 
 def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: Encoding) -> bytes:
@@ -142,7 +153,14 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
         options.pop("subsampling", None)
     metadata = {name: value for name, value in _metadata(photo).items() if name in format.metadata}
     buffer = io.BytesIO()
-    image.save(buffer, format.name, **options, **metadata, **_sequence(photo))
+    try:
+        image.save(buffer, format.name, **options, **metadata, **_sequence(photo))
+    except MemoryError:
+        raise
+    except Exception as error:  # encoders raise whatever odd metadata leads them to; it is about this picture alone
+        raise OutputError(
+            f"The picture could not be encoded as {format.name} ({reason(error)}).", "Try another --format."
+        ) from error
     return buffer.getvalue()
 
 
