@@ -148,7 +148,9 @@ def stage_table(name: str, reports: dict[str, Any]) -> str:
     for place, smaller in enumerate(reports[kinds[0]]["batches"][:-1]):
         cells = [f"{1000 * reports[kind]['batches'][place]['seconds_a_tile']:.1f}" for kind in kinds]
         lines.append(_row(f"at batch {smaller['tiles']} instead of {lasts[0]['tiles']}", cells))
-    lines.append(_row("share of the matrix peak", [f"{last['share_of_peak']:.0%}" for last in lasts]))
+    lines.append(
+        _row("share of the matrix peak (int8: of float32's)", [f"{last['share_of_peak']:.0%}" for last in lasts])
+    )
     lines.append(_row("peak memory, GiB", [f"{reports[kind]['peak_memory_bytes'] / 2**30:.2f}" for kind in kinds]))
     lines.append(_row("seconds to load", [f"{reports[kind]['load_seconds']:.1f}" for kind in kinds]))
     lines.append(

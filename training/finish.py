@@ -11,7 +11,6 @@ where RUN was stopped; `--start` takes over the decoder and the corrector of an 
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from training.crops import Batch, Crops, Mix, averaged, stream, validation_sets
 from training.design import MINI, adopt
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
-from training.progress import Progress, Trained
+from training.progress import Progress, Trained, stage_parser
 from training.tokenizer import Tokenizer, load_tokenizer, pixel_loss
 from training.transformer import generate, load_model
 from varsr.model.config import ModelConfig
@@ -125,17 +124,12 @@ def measured_gain(examples: list[Generated]) -> float:
 
 def main() -> None:
     """Train for the given minutes, those of earlier runs counted."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("photographs", type=Path)
-    parser.add_argument("run", type=Path)
+    parser = stage_parser(__doc__, minutes=30)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--transformer", type=Path, required=True)
     parser.add_argument("--start", type=Path)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device = options.device
 
     torch.manual_seed(0)
     tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16).to(device)
@@ -158,6 +152,15 @@ def main() -> None:
 
     decoder = torch.compile(model.decoder)
     running = torch.zeros(3)
+
+    def keep() -> None:
+        progress.keep(
+            trained,
+            lambda: _named(running) | validate(model, tokenizer, sets),
+            trial=trial.state(),
+            config=model.config.to_json(),
+        )
+
     pool: deque[Generated] = deque(maxlen=POOL)
     for due in progress.steps():
         if progress.step % USES == 0 or not pool:
@@ -167,13 +170,8 @@ def main() -> None:
         trained.step(progress.rate(RATE, warmup=50))
         running += 0.02 * (losses - running)
         if due:
-            trained.use_mean()
-            progress.log(**_named(running), **validate(model, tokenizer, sets))
-            trained.use_masters()
-            progress.save(trained=trained.state(), trial=trial.state(), config=model.config.to_json())
-    trained.use_mean()
-    progress.log(**_named(running), **validate(model, tokenizer, sets))
-    progress.save(trained=trained.state(), trial=trial.state(), config=model.config.to_json())
+            keep()
+    keep()
 
 
 def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]) -> ModelConfig:

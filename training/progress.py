@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from varsr.files import replacing
+
+
+def stage_parser(doc: str | None, minutes: float) -> argparse.ArgumentParser:
+    """The command line that all stages share."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    return parser
 
 
 class Progress:
@@ -48,6 +60,13 @@ class Progress:
         """Write the state so that it is whole at every moment."""
         with replacing(self.state_file) as temporary:
             torch.save({"spent": self.spent, "step": self.step, **state}, temporary)
+
+    def keep(self, trained: Trained, measure: Callable[[], Mapping[str, float]], **state: Any) -> None:
+        """Log what the mean weights measure, and save."""
+        trained.use_mean()
+        self.log(**measure())
+        trained.use_masters()
+        self.save(trained=trained.state(), **state)
 
     def steps(self) -> Iterator[bool]:
         """Count steps until the budget is spent; true where it is time to validate and to save."""

@@ -7,7 +7,6 @@ Resumes where RUN was stopped.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from training.crops import Batch, Crops, averaged, stream, validation_sets
 from training.design import MINI, adopt, initialize
 from training.measures import psnr_y
-from training.progress import Progress, Trained
+from training.progress import Progress, Trained, stage_parser
 from varsr.model.config import ModelConfig
 from varsr.model.quantizer import Quantizer
 from varsr.model.tokenizer import Decoder, Encoder
@@ -164,14 +163,9 @@ def validate(tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, fl
 
 def main() -> None:
     """Train for the given minutes, those of earlier runs counted."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("photographs", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--device", default="cpu")
+    parser = stage_parser(__doc__, minutes=60)
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device = options.device
 
     torch.manual_seed(0)
     tokenizer = new_tokenizer(MINI, torch.bfloat16).to(device)
@@ -184,7 +178,10 @@ def main() -> None:
     batches = stream(crops, device)
     sets = validation_sets(options.photographs / "validation", MINI.tile_side, 4, device)
 
-    running = 0.0
+    def keep() -> None:
+        progress.keep(trained, lambda: {"loss": running, "dead": dead, **validate(tokenizer, sets)})
+
+    running, dead = 0.0, 0
     for due in progress.steps():
         batch = next(batches)
         if progress.step < WARMUP:
@@ -198,13 +195,8 @@ def main() -> None:
         if progress.step % RESTART_EVERY == 0 and progress.spent < RESTART_UNTIL * progress.budget:
             dead = restarts.apply(tokenizer, batch)
         if due:
-            trained.use_mean()
-            progress.log(loss=running, dead=dead, **validate(tokenizer, sets))
-            trained.use_masters()
-            progress.save(trained=trained.state())
-    trained.use_mean()
-    progress.log(loss=running, **validate(tokenizer, sets))
-    progress.save(trained=trained.state())
+            keep()
+    keep()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Resumes where RUN was stopped.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from training.crops import Batch, Crops, averaged, stream, validation_sets
 from training.design import MINI, adopt, initialize
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
-from training.progress import Progress, Trained
+from training.progress import Progress, Trained, stage_parser
 from training.teaching import Walk, prepare, step, teach
 from training.tokenizer import Tokenizer, load_tokenizer
 from varsr.model.config import ModelConfig
@@ -124,15 +123,10 @@ def validate(student: Student, tokenizer: Tokenizer, model: VARSR, sets: Batches
 
 def main() -> None:
     """Train for the given minutes, those of earlier runs counted."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("photographs", type=Path)
-    parser.add_argument("run", type=Path)
+    parser = stage_parser(__doc__, minutes=120)
     parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=120)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device = options.device
 
     torch.manual_seed(0)
     tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16).to(device)
@@ -150,19 +144,20 @@ def main() -> None:
 
     walk = torch.compile(step)
     running = torch.zeros(3)
+
+    def keep() -> None:
+        progress.keep(
+            trained, lambda: _named(running) | validate(student, tokenizer, model, sets), config=config.to_json()
+        )
+
     for due in progress.steps():
         entropy, right, corrector = losses(student, tokenizer, next(batches), ERROR, walk)
         (entropy + CORRECTOR_WEIGHT * corrector).backward()
         trained.step(progress.rate(RATE))
         running += 0.02 * (torch.stack((entropy, right, corrector)).detach().cpu() - running)
         if due:
-            trained.use_mean()
-            progress.log(**_named(running), **validate(student, tokenizer, model, sets))
-            trained.use_masters()
-            progress.save(trained=trained.state(), config=config.to_json())
-    trained.use_mean()
-    progress.log(**_named(running), **validate(student, tokenizer, model, sets))
-    progress.save(trained=trained.state(), config=config.to_json())
+            keep()
+    keep()
 
 
 def _named(values: Tensor) -> dict[str, float]:
