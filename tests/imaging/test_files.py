@@ -341,6 +341,18 @@ def test_damaged_exif_costs_at_most_one_picture(image: Image.Image, tmp_path: Pa
     assert written >= 35
 
 
+def test_exif_that_cannot_be_written_again_costs_no_picture(image: Image.Image, tmp_path: Path) -> None:
+    """The picture is turned as its orientation says, though Pillow fails to put the rest of the EXIF back."""
+    exif = camera_exif()
+    exif[0x0112] = 6
+    data = bytearray(exif.tobytes())
+    place = data.index(b"\x01\x0f\x00\x02")  # the maker, a text
+    for kind in (3, 5, 7, 10, 12, 13):  # said to be a number, a rational, bytes, a float, a directory ...
+        data[place + 3] = kind
+        image.save(tmp_path / "in.jpg", exif=bytes(data))
+        assert read_photo(tmp_path / "in.jpg").size == image.size, "width and height change places"
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".png", ".tif"])
 def test_sequences_keep_their_metadata(frames: list[Image.Image], tmp_path: Path, suffix: str) -> None:
     exif = Image.Exif()

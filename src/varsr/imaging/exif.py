@@ -20,6 +20,9 @@ _STRUCTURE = {
 it stands nowhere else."""
 _HEADERS = {False: b"II\x2a\x00\x08\x00\x00\x00", True: b"II\x2b\x00\x08\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00"}
 _LONG, _LONG8 = 4, 16
+UNWRITABLE = (AttributeError, OverflowError, TypeError, ValueError, struct.error)
+"""What Pillow raises when it writes EXIF in which a value is not of the type that is said. The picture is none the
+worse for it."""
 
 
 def descriptive(exif: Image.Exif) -> bytes | None:
@@ -28,7 +31,7 @@ def descriptive(exif: Image.Exif) -> bytes | None:
         del exif[tag]
     try:
         return exif.tobytes() if len(exif) else None
-    except (TypeError, ValueError, struct.error):  # so damaged that it cannot be written again; the picture can
+    except UNWRITABLE:
         return None
 
 

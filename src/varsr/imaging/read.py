@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from varsr.errors import InputError
 from varsr.files import reason
 from varsr.imaging.deep import is_deep, read_deep
-from varsr.imaging.exif import descriptive
+from varsr.imaging.exif import UNWRITABLE, descriptive
 from varsr.imaging.formats import HEIF_SUFFIXES, READ
 from varsr.imaging.photo import Metadata, Photo, from_channels, from_image
 from varsr.imaging.resize import Picture
@@ -77,7 +77,8 @@ def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
     format = image.format or "PNG"
     orientation = image.getexif().get(_ORIENTATION, 1)
     deep = read_deep(file, format) if format in ("PNG", "TIFF") and is_deep(image, file) else None
-    ImageOps.exif_transpose(image, in_place=True)
+    with suppress(*UNWRITABLE):  # raised once the picture is turned
+        ImageOps.exif_transpose(image, in_place=True)
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK":
         image, profile = _without_ink(image, profile), None
