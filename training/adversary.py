@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from typing import Any
 
 import torch
@@ -13,13 +14,15 @@ from torch.nn.utils.parametrizations import spectral_norm
 from training.tokenizer import pixel_loss
 
 WIDTHS = (48, 96, 144, 192)
+STRIDE = 16  # of the judge's scores, in pixels
 
 
 class Judge(nn.Module):
     """A convolution stack that scores patches of a picture beside the input it was made from (Isola et al. 2017).
 
     Spectral norms keep it smooth (Miyato et al. 2018). Squares of two pixels are folded first: what matters here is
-    fine texture, and full resolution is slow.
+    fine texture, and full resolution is slow. `Trial` shows it every picture from another corner: looked at from the
+    same one always, it teaches the decoder dots at the places of its own grid.
     """
 
     def __init__(self) -> None:
@@ -51,7 +54,8 @@ class Trial:
 
     def learn(self, restored: Tensor, truth: Tensor, upsampled: Tensor) -> float:
         """One step of the hinge loss; returns it: 2 when the judge knows nothing, 0 when it is never deceived."""
-        pictures = torch.cat((truth, restored.detach()))
+        truth, restored, upsampled = shifted(truth, restored.detach(), upsampled)
+        pictures = torch.cat((truth, restored))
         real, made = self.judge(pictures, torch.cat((upsampled, upsampled))).chunk(2)
         loss = F.relu(1 - real).mean() + F.relu(1 + made).mean()
         self.optimizer.zero_grad()
@@ -69,7 +73,7 @@ class Trial:
         (to_truth,) = torch.autograd.grad(pixel_loss(shown, truth), shown)
         if not realism:
             return to_truth
-        (to_judge,) = torch.autograd.grad(-self.judge(shown, upsampled).mean(), shown)
+        (to_judge,) = torch.autograd.grad(-self.judge(*shifted(shown, upsampled)).mean(), shown)
         return to_truth + realism * to_judge * (to_truth.norm() / to_judge.norm().clamp(min=1e-12))
 
     def state(self) -> dict[str, Any]:
@@ -80,3 +84,10 @@ class Trial:
         """Go on from an earlier `state`."""
         self.judge.load_state_dict(state["judge"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def shifted(*pictures: Tensor) -> list[Tensor]:
+    """The same random part of pictures (B, C, S, S), one stride of the judge smaller: (B, C, S - 16, S - 16)."""
+    side = pictures[0].shape[-1] - STRIDE
+    top, left = random.randrange(STRIDE), random.randrange(STRIDE)
+    return [p[..., top : top + side, left : left + side] for p in pictures]

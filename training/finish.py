@@ -3,10 +3,10 @@
     python -m training.finish PHOTOGRAPHS RUN --tokenizer TOKENIZER_RUN --transformer TRANSFORMER_RUN --minutes 30
 
 Until now both have seen true tokens. Here they see predicted ones: the corrector learns to sample what is missing of
-a predicted latent, the decoder to make the most of right predictions and little of wrong ones. What is predicted
-without guidance and without the corrector is drawn to the truth alone; what both have added to is, in the second half
-of the time, also judged for its realism. So the two keep a meaning: with them crisp, without them faithful. Resumes
-where RUN was stopped; `--start` takes over the decoder and the corrector of an earlier run.
+a predicted latent, the decoder to make the most of right predictions and little of wrong ones. At first it learns from
+what is predicted without guidance and without the corrector, and is drawn to the truth alone. Later what both have
+added to takes its turn, and is also judged for its realism. So the two keep a meaning: with them crisp, without them
+faithful. Resumes where RUN was stopped; `--start` takes over the decoder and the corrector of an earlier run.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from varsr.model.config import ModelConfig
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
 
-RATE = 5e-4
-EMPTY_SHARE = 0.1  # of the steps on faithful latents, on which the decoder has the input alone
+RATE = 4e-4
+EMPTY_SHARE = 0.5  # of the steps on faithful latents, on which the decoder has the input alone: they cost no generation
 TRUE_SHARE = 0.15  # of them, on which it has the true tokens
-CRISP_SHARE = 0.4  # of generated batches, those with guidance and corrector
+CRISP_SHARE = 0.5  # of generated batches, those with guidance and corrector, once there is a judge
 CORRECTED_SHARE = 0.8  # of these, those with the corrector
 STRENGTHS = (1.0, 2.0, 4.0)
 FIDELITIES = (0.5, 1.0, 1.0)
 REALISM = 1.0  # how far the judge's word goes against the pixels'
-JUDGED_FROM = 0.55  # of the budget
+JUDGED_FROM = 0.6  # of the budget
 POOL = 60  # generated batches at hand: generating one takes as long as learning from four
-USES = 4  # steps for each batch that is generated
+USES = 10  # steps for each batch that is generated
 
 
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -63,9 +63,9 @@ class Generated:
 
 
 @torch.no_grad()
-def generated(model: VARSR, tokenizer: Tokenizer, batch: Batch) -> Generated:
+def generated(model: VARSR, tokenizer: Tokenizer, batch: Batch, crisp_share: float) -> Generated:
     """Predict a batch, some with a random strength of guidance, all with a random fidelity."""
-    strength = random.choice(STRENGTHS) if random.random() < CRISP_SHARE else 0.0
+    strength = random.choice(STRENGTHS) if random.random() < crisp_share else 0.0
     sampling, noise = Sampling(fidelity=random.choice(FIDELITIES)), TileNoise(0, range(len(batch.sharp)))
     *_, last = model.predict(batch.upsampled.to(tokenizer.dtype), strength, sampling, noise)
     residual = (tokenizer.encode(batch) - last.latent).flatten(2).transpose(1, 2)
@@ -73,23 +73,35 @@ def generated(model: VARSR, tokenizer: Tokenizer, batch: Batch) -> Generated:
 
 
 @torch.no_grad()
-def faithful_latent(tokenizer: Tokenizer, given: Generated) -> Tensor:
-    """The predicted latent; now and then the true tokens' one or an empty one."""
+def faithful(tokenizer: Tokenizer, given: Generated) -> tuple[Batch, Tensor]:
+    """The predicted latent, or the turned batch with an empty latent or with its true tokens'."""
     choice = random.random()
-    if choice < TRUE_SHARE:
-        return tokenizer.quantizer.encode(tokenizer.encode(given.batch))[1]
-    if choice > 1 - EMPTY_SHARE:
-        return torch.zeros_like(given.latent)
-    return given.latent
+    if choice < EMPTY_SHARE:
+        return turned(given.batch), torch.zeros_like(given.latent)
+    if choice < EMPTY_SHARE + TRUE_SHARE:
+        batch = turned(given.batch)
+        return batch, tokenizer.quantizer.encode(tokenizer.encode(batch))[1]
+    return given.batch, given.latent
 
 
 @torch.no_grad()
-def crisp_latent(model: VARSR, given: Generated) -> Tensor:
+def crisp(model: VARSR, given: Generated) -> tuple[Batch, Tensor]:
     """The guided prediction, mostly corrected."""
     if random.random() > CORRECTED_SHARE:
-        return given.latent
+        return given.batch, given.latent
     sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual))
-    return given.latent + sampled.transpose(1, 2).unflatten(2, given.latent.shape[2:])
+    return given.batch, given.latent + sampled.transpose(1, 2).unflatten(2, given.latent.shape[2:])
+
+
+def turned(batch: Batch) -> Batch:
+    """The same pairs, turned and mirrored at random."""
+    turns, mirrored = random.randrange(4), random.random() < 0.5
+
+    def turn(pictures: Tensor) -> Tensor:
+        rotated = pictures.rot90(turns, (2, 3))
+        return (rotated.flip(3) if mirrored else rotated).contiguous()
+
+    return Batch(turn(batch.sharp), turn(batch.upsampled), batch.labels)
 
 
 @torch.no_grad()
@@ -163,10 +175,10 @@ def main() -> None:
 
     pool: deque[Generated] = deque(maxlen=POOL)
     for due in progress.steps():
+        judged = progress.done > JUDGED_FROM
         if progress.step % USES == 0 or not pool:
-            pool.append(generated(model, tokenizer, next(batches)))
-        given = random.choice(pool)
-        losses = lesson(model, tokenizer, decoder, trial, given, progress.done > JUDGED_FROM)
+            pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
+        losses = lesson(model, tokenizer, decoder, trial, random.choice(pool))
         trained.step(progress.rate(RATE, warmup=50))
         running += 0.02 * (losses - running)
         if due:
@@ -176,24 +188,22 @@ def main() -> None:
 
 def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]) -> ModelConfig:
     """The design as it will be used, with the range that the corrector needs for predicted latents."""
-    gain = measured_gain([generated(model, tokenizer, next(batches)) for _ in range(4)])
+    gain = measured_gain([generated(model, tokenizer, next(batches), CRISP_SHARE) for _ in range(4)])
     corrector = replace(model.config.corrector, gain=gain)
     tokens = replace(model.config.tokenizer, input_blocks=MINI.tokenizer.input_blocks)
     return replace(model.config, tokenizer=tokens, corrector=corrector, fidelity=MINI.fidelity, guidance=MINI.guidance)
 
 
-def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated, judged: bool) -> Tensor:
+def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated) -> Tensor:
     """Leave the gradients of one step; the losses of pixels, of the corrector and of the judge."""
-    upsampled, truth = given.batch.upsampled, given.batch.sharp
-    crisp = given.strength > 0
-    latent = crisp_latent(model, given) if crisp else faithful_latent(tokenizer, given)
-    pixels = decoder(latent.to(tokenizer.dtype), upsampled.to(tokenizer.dtype)).float()
-    judgement = trial.learn(pixels, truth, upsampled) if judged and crisp else 0.0
-    realism = REALISM if judged and crisp else 0.0
-    pixels.backward(trial.gradient(pixels, truth, upsampled, realism))
+    judged = given.strength > 0
+    batch, latent = crisp(model, given) if judged else faithful(tokenizer, given)
+    pixels = decoder(latent.to(tokenizer.dtype), batch.upsampled.to(tokenizer.dtype)).float()
+    judgement = trial.learn(pixels, batch.sharp, batch.upsampled) if judged else 0.0
+    pixels.backward(trial.gradient(pixels, batch.sharp, batch.upsampled, REALISM if judged else 0))
     corrected = corrector_loss(model.corrector, given.z[0], given.residual)
     (0.1 * corrected).backward()
-    return torch.tensor((pixel_loss(pixels, truth).item(), corrected.item(), judgement))
+    return torch.tensor((pixel_loss(pixels, batch.sharp).item(), corrected.item(), judgement))
 
 
 def _named(values: Tensor) -> dict[str, float]:
