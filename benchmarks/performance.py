@@ -47,6 +47,7 @@ SHORTCUTS = {
     "kept tokens 0.5": Options(kept_tokens=0.5),
     "kept tokens 0.3": Options(kept_tokens=0.3),
     "guided tokens 0.5": Options(guided_tokens=0.5),
+    "guided scales 3": Options(guided_scales=3),
     "corrector steps 5": Options(corrector_steps=5),
     "fast": Options(speed="fast"),
 }

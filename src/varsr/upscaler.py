@@ -36,8 +36,8 @@ class Options:
 
     `cfg` is the strength of guidance, 0 for none. `overlap` is in latent cells. The result depends on `seed`
     where something is drawn: by the corrector, and by `sampling` unless its `top_k` is 1. `speed` "fast" halves the
-    overlap of tiles and takes the shortcuts of `model.shortcuts`; `kept_tokens`, `guided_tokens` and
-    `corrector_steps` set each of them by itself.
+    overlap of tiles and takes the shortcuts of `model.shortcuts`; `kept_tokens`, `guided_tokens`,
+    `guided_scales` and `corrector_steps` set each of them by itself.
     """
 
     cfg: float | None = None
@@ -51,6 +51,7 @@ class Options:
     speed: Speed = "exact"
     kept_tokens: float | None = None
     guided_tokens: float | None = None
+    guided_scales: int | None = None
     corrector_steps: int | None = None
 
     @property
@@ -60,6 +61,7 @@ class Options:
         return Shortcuts(
             chosen.kept if self.kept_tokens is None else self.kept_tokens,
             chosen.guided if self.guided_tokens is None else self.guided_tokens,
+            chosen.guided_scales if self.guided_scales is None else self.guided_scales,
             chosen.corrector_steps if self.corrector_steps is None else self.corrector_steps,
         )
 

@@ -73,8 +73,31 @@ def test_guidance_asks_where_the_labels_differ(tiny_model: VARSR, tiles: Tensor,
     torch.testing.assert_close(positive, exact[-1].hidden[0])
 
 
+def test_guidance_can_begin_late(tiny_model: VARSR, tiles: Tensor, exact: list[Prediction]) -> None:
+    """Until then it is as if there were none; then both labels go on from what the positive one has seen."""
+    count = len(tiny_model.config.scales)
+    late = predicted(tiny_model, tiles, Shortcuts(guided_scales=3))
+    with torch.inference_mode():
+        never = list(tiny_model.predict(tiles, 0.0, ARGMAX, TileNoise(0, range(len(tiles)))))
+    for mine, expected in zip(late[: count - 3], never, strict=False):
+        assert len(mine.hidden) == 1
+        assert torch.equal(mine.latent, expected.latent)
+    for mine in late[count - 3 :]:
+        positive, negative = mine.hidden
+        assert not torch.equal(positive, negative)
+    torch.testing.assert_close(late[count - 3].hidden[:1], never[count - 3].hidden)
+    for mine, expected in zip(predicted(tiny_model, tiles, Shortcuts(guided_scales=count)), exact, strict=True):
+        assert torch.equal(mine.latent, expected.latent)
+
+
+@pytest.mark.parametrize("impossible", [{"kept": 0}, {"guided": 1.5}, {"guided_scales": 1}, {"corrector_steps": 1}])
+def test_impossible_shortcuts_are_refused(impossible: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(impossible))):
+        Shortcuts(**impossible)  # type: ignore[arg-type]
+
+
 def test_a_tile_does_not_depend_on_its_neighbours(tiny_model: VARSR, tiles: Tensor) -> None:
-    shortcuts = Shortcuts(0.4, 0.5)
+    shortcuts = Shortcuts(0.4, 0.5, 2)
     *_, both = predicted(tiny_model, tiles, shortcuts)
     *_, alone = predicted(tiny_model, tiles[:1], shortcuts)
     torch.testing.assert_close(both.latent[:1], alone.latent, atol=1e-4, rtol=1e-4)

@@ -79,7 +79,7 @@ _temperature = _option(panel=GENERATION, min=0.01, help="Flatten (above 1) or sh
 _no_corrector = _option("--no-corrector", panel=GENERATION, help="Leave quantization errors as they are.")
 _color_fix = _option(panel=GENERATION, help="Bring colours back to the input's.", default="the model's")
 _speed = _option(
-    "--speed", panel=SPEED, help="fast computes less than half, and changes the picture a little: see the four below."
+    "--speed", panel=SPEED, help="fast computes less than half, and changes the picture a little: see the five below."
 )
 _tile_overlap = _option(
     panel=SPEED,
@@ -96,6 +96,9 @@ _kept_tokens = _option(
 )
 _guided_tokens = _option(
     panel=SPEED, min=0.01, max=1, help="Share of these that guidance looks at in the last.", default="1; fast: 0.5"
+)
+_guided_scales = _option(
+    panel=SPEED, min=2, max=100, help="How many of the last scales are guided.", default="all; fast: 3"
 )
 _corrector_steps = _option(panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10; fast: 5")
 _batch_size = _option(panel=MACHINE, min=1, help="Tiles at a time.", default="by model and device")
@@ -140,6 +143,7 @@ def upscale(
     tile_overlap: Annotated[int | None, _tile_overlap] = None,
     kept_tokens: Annotated[float | None, _kept_tokens] = None,
     guided_tokens: Annotated[float | None, _guided_tokens] = None,
+    guided_scales: Annotated[int | None, _guided_scales] = None,
     corrector_steps: Annotated[int | None, _corrector_steps] = None,
     batch_size: Annotated[int | None, _batch_size] = None,
     device: Annotated[str, _device] = "auto",
@@ -196,6 +200,7 @@ def upscale(
         speed=speed,
         kept_tokens=kept_tokens,
         guided_tokens=guided_tokens,
+        guided_scales=guided_scales,
         corrector_steps=corrector_steps,
     )
     policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, output_dir is not None, preserve_times)

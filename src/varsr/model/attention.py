@@ -50,6 +50,13 @@ class KeyValueCache:
         part._past, part._window = self._past[:, :, start:stop], self._window[:, start:stop]
         return part
 
+    def follow(self, part: KeyValueCache) -> None:
+        """Give all rows the past of the first ones, whose cache `part` is."""
+        self.length = part.length
+        rows = part._past.shape[2]
+        for start in range(rows, self._past.shape[2], rows):
+            self._past[:, :, start : start + rows, :, : self.length] = part._past[..., : self.length, :]
+
     def advance(self, length: int) -> None:
         """Close a scale of `length` tokens once every block has added it."""
         self.length += length

@@ -2,7 +2,8 @@
 
 By the last scales most of a picture is settled. There only the tokens that still change need to be computed (after
 FastVAR, Guo et al. 2025, which prunes each layer; here a token that is left out adds nothing to the latent, as its
-scale codes what the scales before it lack). And guidance need only be computed where the two labels disagree.
+scale codes what the scales before it lack). Guidance is weak in the first scales, for it rises from none (SPEC 4):
+there it can be left out. And in the last it need only be computed where the two labels disagree.
 """
 
 from __future__ import annotations
@@ -22,12 +23,27 @@ class Shortcuts:
     """How much of a tile is computed.
 
     `kept` is the share of tokens in the last two scales, `guided` the share of these that are also predicted under
-    the negative label in the last one, both above 0 and up to 1. `corrector_steps` overrules the model's own.
+    the negative label in the last one, both above 0 and up to 1. `guided_scales` is how many of the last scales are
+    guided at all, at least 2, so that the labels can be compared before the last one; None for all.
+    `corrector_steps` overrules the model's own.
     """
 
     kept: float = 1.0
     guided: float = 1.0
+    guided_scales: int | None = None
     corrector_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("kept", "guided"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be above 0 and at most 1")
+        for name in ("guided_scales", "corrector_steps"):
+            if (value := getattr(self, name)) is not None and value < 2:
+                raise ValueError(f"{name} must be at least 2")
+
+    def first_guided(self, scales: int) -> int:
+        """The first of so many scales that is predicted under both labels."""
+        return 0 if self.guided_scales is None else max(0, scales - self.guided_scales)
 
     def places(self, vectors: Tensor, scale: int, scales: int) -> Tensor | None:
         """Which tokens of a scale are computed, in order (T, K); None for all.
@@ -51,7 +67,7 @@ class Shortcuts:
 
 
 EXACT = Shortcuts()
-FAST = Shortcuts(kept=0.3, guided=0.5, corrector_steps=5)
+FAST = Shortcuts(kept=0.3, guided=0.5, guided_scales=3, corrector_steps=5)
 
 
 def _highest(values: Tensor, count: int) -> Tensor:

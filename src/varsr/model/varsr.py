@@ -34,7 +34,7 @@ class Prediction:
     latent: Tensor
     """The sum of all scales so far, (T, Z, P, P) in float32."""
     hidden: Tensor
-    """What the last block left for each label, (G, T, L, C)."""
+    """What the last block left for each label that was run, (G, T, L, C)."""
     places: Tensor | None
     """Which tokens of the scale these are, (T, L), where not all were computed."""
 
@@ -57,15 +57,21 @@ class VARSR(nn.Module):
     ) -> Iterator[Prediction]:
         """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale, under guidance `strength`."""
         config, transformer, quantizer = self.config, self.transformer, self.quantizer
-        labels = guidance.labels(strength, tiles.device)
+        all_labels = guidance.labels(strength, tiles.device)
+        first_guided = shortcuts.first_guided(len(config.scales))
+        labels = all_labels[:1] if first_guided else all_labels
         x = transformer.embed_prefix(self.prefix(tiles), labels)
-        cache = transformer.new_cache(len(x), x)
+        whole_cache = transformer.new_cache(len(tiles) * len(all_labels), x)
+        cache = whole_cache.of_rows(0, len(x))
         x = transformer.stage(x, labels, 0, cache)
         latent = x.new_zeros(
             len(tiles), config.tokenizer.channels, config.latent_side, config.latent_side, dtype=torch.float32
         )
         places = None
         for scale, side in enumerate(config.scales):
+            if scale == first_guided and len(labels) < len(all_labels):
+                whole_cache.follow(cache)
+                labels, cache = all_labels, whole_cache
             if scale > 0:
                 before = x if places is None else put(x, places.repeat(len(labels), 1), config.scales[scale - 1] ** 2)
                 vectors = quantizer.at_scale(latent, scale)
