@@ -157,6 +157,24 @@ def separable(x: Plane, line: Plane) -> Plane:
     return x
 
 
+def dottedness(picture: Picture, side: int = 16) -> float:
+    """How strong patterns of two pixels' period are, against those of about three; photographs have less of them.
+
+    Taken where contrast is highest, in the mean over rows and columns: an upsampling network's own grid shows there.
+    """
+    grey = picture @ LUMA
+    window = np.hanning(side + 1)[:side]
+    patches = np.lib.stride_tricks.sliding_window_view(grey, (side, side))[:: side // 2, :: side // 2]
+    patches = patches.reshape(-1, side, side)
+    contrast = patches.std((1, 2))
+    chosen = patches[contrast >= np.quantile(contrast, 0.8)]
+    windowed = (chosen - chosen.mean((1, 2), keepdims=True)) * window[:, None] * window
+    power = (np.abs(np.fft.fft2(windowed)) ** 2).mean(0)
+    power = power.sum(0) + power.sum(1)
+    half = side // 2
+    return float(power[half] / power[half - 3 : half - 1].mean())
+
+
 class Naturalness:
     """NIQE (Mittal et al. 2013): the distance of local statistics from those of sharp photographs.
 

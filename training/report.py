@@ -22,7 +22,7 @@ from PIL import Image
 from training.bars import bars
 from training.crops import to_tensor
 from training.degradation import degrade, from_image, resized, to_image
-from training.measures import MEASURES, Naturalness
+from training.measures import MEASURES, Naturalness, dottedness
 from varsr import Options, Upscaler
 from varsr.imaging.photo import Photo
 from varsr.imaging.resize import Picture, resize
@@ -55,13 +55,15 @@ def main() -> None:
     sharp = sorted((options.photographs / "train").glob("gcompris*"))[:40]
     natural = Naturalness([from_image(Image.open(file)) for file in sharp])
 
-    sections, means = [], {}
+    sections, means, dots = [], {}, {}
     for kind, title in (("clean", "(a) bicubic x4"), ("hard", "(b) the Real-ESRGAN degradation")):
         cases = cases_of(options.photographs / "test", kind)
         results = {
             name: [restore(c.low, c.sharp) for c in cases] for name, restore in ways(upscaler, options.model).items()
         }
         means[kind] = measure(cases, results, natural)
+        shown = {"mini": results["mini"], "truth": [case.sharp for case in cases]}
+        dots = {name: float(np.mean([dottedness(x) for x in pictures])) for name, pictures in shown.items()}
         sections.append(f"## {title}\n\n{table(means[kind])}")
         show(cases, results, HERE / "report" / f"{kind}.png")
         print(sections[-1], flush=True)
@@ -69,7 +71,7 @@ def main() -> None:
         f"### {kind}\n\n{table(curve(upscaler, cases_of(options.photographs / 'validation', kind, 256), natural))}"
         for kind in ("clean", "hard")
     )
-    sections.insert(0, f"## The bars\n\n{bars(means['clean'], means['hard'])}")
+    sections.insert(0, f"## The bars\n\n{bars(means['clean'], means['hard'], dots)}")
     (HERE / "REPORT.md").write_text(page(options.photographs, upscaler, sections, curves))
 
 

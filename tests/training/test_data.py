@@ -10,7 +10,7 @@ from PIL import Image
 from tests.golden import DATA
 from training.crops import Crops, Mix, spoil
 from training.degradation import convolve, degrade, from_image
-from training.measures import MEASURES, Naturalness
+from training.measures import MEASURES, Naturalness, dottedness
 from training.photographs import is_photographic, licence_of, split_of
 from varsr.imaging.resize import Picture, resize
 
@@ -38,6 +38,18 @@ def test_naturalness_prefers_the_sharp(photograph: Picture) -> None:
     natural = Naturalness([photograph, photograph[::-1], photograph[:, ::-1]])
     blurred = resize(resize(photograph, (64, 64)), photograph.shape[:2]).clip(0, 1)
     assert natural(photograph) < natural(blurred)
+
+
+def test_dots_are_told_from_sharpness(photograph: Picture) -> None:
+    """Faint ones at edges, which leave PSNR above 45 dB, are seen; sharpening and enlarging are not taken for them."""
+    large = resize(photograph, tuple(4 * n for n in photograph.shape[:2])).clip(0, 1)
+    edges = np.abs(np.gradient(large, axis=0))
+    columns = np.where(np.arange(large.shape[1]) % 2, 1, -1)[:, None]
+    dotted = (large + 0.3 * edges * columns).clip(0, 1)
+    sharpened = (large + 2 * (large - resize(photograph[::2, ::2], large.shape[:2]))).clip(0, 1)
+    assert MEASURES["PSNR-Y"][0](dotted, large) > 45
+    assert dottedness(dotted) > 4 * dottedness(large)
+    assert dottedness(sharpened) < 1.5 * dottedness(large)
 
 
 def test_degradation_is_seeded_and_keeps_its_promise(photograph: Picture) -> None:
