@@ -27,6 +27,13 @@ def upscaler(nano: Path) -> Upscaler:
     return Upscaler.from_pretrained(str(nano), device="cpu", dtype="fp32")
 
 
+def test_the_default_is_the_command_lines(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VARSR_MODEL", raising=False)
+    assert Upscaler.from_pretrained(device="cpu").model.config == Upscaler.from_pretrained("mini").model.config
+    monkeypatch.setenv("VARSR_MODEL", str(nano))
+    assert Upscaler.from_pretrained(device="cpu").model.config == Upscaler.from_pretrained(str(nano)).model.config
+
+
 @pytest.fixture(scope="module")
 def transparent_upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
     """A model that adds nothing to its input: all else in the pipeline must leave the picture alone."""

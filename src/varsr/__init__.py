@@ -1,7 +1,7 @@
 """Super-resolution of photographs by visual autoregressive modelling (VARSR, ICML 2025).
 
 from varsr import Upscaler
-Upscaler.from_pretrained("varsr").upscale(image, scale=4)
+Upscaler.from_pretrained().upscale(image, scale=4)
 """
 
 from typing import TYPE_CHECKING, Any

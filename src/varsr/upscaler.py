@@ -27,6 +27,7 @@ from varsr.model.varsr import VARSR
 from varsr.progress import OnProgress, Reporter
 from varsr.restoration import Restoration
 from varsr.weights.checkpoint import load_model
+from varsr.weights.registry import default_model
 from varsr.weights.store import locate
 
 
@@ -76,13 +77,14 @@ class Upscaler:
         self.engine = Engine(model, device, precision)
 
     @classmethod
-    def from_pretrained(cls, model: str = "varsr", *, device: str = "auto", dtype: DtypeName = "auto") -> Upscaler:
+    def from_pretrained(cls, model: str | None = None, *, device: str = "auto", dtype: DtypeName = "auto") -> Upscaler:
         """Load a model by name, path or `hf:owner/name[@revision]`, downloading it where needed.
 
-        `device` is auto, cpu, cuda, cuda:N or mps; `dtype` auto, fp32, bf16 or fp16. Raises `WeightsError` where
+        Without one it is the command line's: VARSR_MODEL, else the built-in model. `device` is auto, cpu, cuda, cuda:N
+        or mps; `dtype` auto, fp32, bf16, fp16, or int8 on a CPU. Raises `WeightsError` where
         the model cannot be had, `DeviceError` where the device is not there.
         """
-        return cls.from_checkpoint(locate(model, dtype), device=device, dtype=dtype)
+        return cls.from_checkpoint(locate(model or default_model(), dtype), device=device, dtype=dtype)
 
     @classmethod
     def from_checkpoint(cls, path: Path, *, device: str = "auto", dtype: DtypeName = "auto") -> Upscaler:
