@@ -11,7 +11,7 @@ from tests.nano import MINI_LIKE
 from training.adversary import STRIDE, Trial, shifted
 from training.crops import Batch
 from training.design import adopt
-from training.finish import turned
+from training.finish import spared, turned
 from training.tokenizer import new_tokenizer, pixel_loss
 
 
@@ -77,3 +77,14 @@ def test_pairs_turn_together() -> None:
     ways = [turned(pairs) for _ in range(200)]
     assert all(torch.equal(way.sharp, way.upsampled.neg()) for way in ways)
     assert len({way.sharp.numpy().tobytes() for way in ways}) == 8
+
+
+def test_a_spared_part_learns_nothing_and_passes_gradients_on() -> None:
+    first, spared_part, last = (torch.nn.Linear(3, 3) for _ in range(3))
+    with spared(spared_part):
+        result = last(spared_part(first(torch.ones(1, 3)))).sum()
+    result.backward()
+    assert spared_part.weight.grad is None
+    assert all(part.weight.grad is not None and part.weight.grad.abs().sum() > 0 for part in (first, last))
+    spared_part(torch.ones(1, 3)).sum().backward()
+    assert spared_part.weight.grad is not None
