@@ -29,6 +29,7 @@ from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
 from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
 from varsr.restoration import Restoration
 from varsr.upscaler import Upscaler
@@ -40,7 +41,14 @@ class StandIn:
     config = MINI
 
     def restore(
-        self, tiles: Tensor, _: float, __: Sampling, ___: TileNoise, ____: bool, on_scale: Callable[[int], None]
+        self,
+        tiles: Tensor,
+        _: float,
+        __: Sampling,
+        ___: TileNoise,
+        ____: bool,
+        on_scale: Callable[[int], None],
+        **_____: Shortcuts,
     ) -> Tensor:
         """Empty latents."""
         for scale in range(len(self.config.scales)):

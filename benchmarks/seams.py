@@ -1,9 +1,9 @@
-"""What decoding tile by tile costs: the difference to decoding at once, at the borders of tiles and elsewhere.
+"""What decoding window by window costs: the difference to decoding at once, at their borders and elsewhere.
 
     python -m benchmarks.seams --photo tests/data/dandelion.jpg
 
 The photo is enlarged to 1024 px. Both ways decode the same blended latent. A group norm takes its statistics over
-all that is decoded at a time, so naive tiles, simply put side by side, differ in colour; blended ones should not.
+all that is decoded at a time, so naive windows, simply put side by side, differ in colour; blended ones should not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from varsr.imaging.bands import BandBlend, Enlarged
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture
-from varsr.imaging.tiles import Tile, plan_tiles
+from varsr.imaging.tiles import Tile
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.upscaler import Upscaler
 
@@ -35,30 +35,32 @@ def main() -> None:
     options = parser.parse_args()
     upscaler = Upscaler.from_pretrained(options.model, device="cpu")
     config = upscaler.model.config
-    stride, side = config.tokenizer.stride, config.latent_side
-    source = Enlarged(read_photo(options.photo).color, (SIDE, SIDE), (SIDE, SIDE))
-    tiles = plan_tiles(SIDE // stride, SIDE // stride, side, config.default_overlap)
-    latent = blended_latent(upscaler, source, tiles)
+    stride, size = config.tokenizer.stride, (SIDE, SIDE)
+    source = Enlarged(read_photo(options.photo).color, size, size)
+    latent = blended_latent(upscaler, source, upscaler.tiles(size))
+    windows = upscaler.windows(size)
 
     at_once = decode(upscaler, source, latent, Tile(0, 0, 0, SIDE // stride))
     blend = BandBlend(SIDE, 3)
     naive = np.zeros_like(at_once)
-    for tile in tiles:
-        pixels, place = decode(upscaler, source, latent, tile), tile.times(stride)
+    for window in windows:
+        pixels, place = decode(upscaler, source, latent, window), window.times(stride)
         blend.add(place, pixels)
         naive[place.area] = pixels
-    places = [tile.times(stride) for tile in tiles]
+    places = [window.times(stride) for window in windows]
     lines = sorted({edge for place in places for edge in (place.left, place.left + place.side)} - {0, SIDE})
-    print(f"{len(tiles)} tiles; differences to decoding at once, in 255ths, at the borders of tiles and at the same")
+    print(
+        f"{len(windows)} windows; differences to decoding at once, in 255ths, at the borders of windows and at the same"
+    )
     print("lines moved by 8 to 48 pixels, from the least to the most")
-    print(f"{'':8} {'mean near':>10} {'moved':>15} {'step across':>12} {'moved':>15} {'largest shift of a tile':>24}")
+    print(f"{'':8} {'mean near':>10} {'moved':>15} {'step across':>12} {'moved':>15} {'largest shift of a window':>26}")
     for name, result in (("naive", naive), ("blended", blend.rows(0, SIDE))):
         error = (result - at_once) * 255
         near, step = (partial(at_lines, field) for field in (np.abs(error).mean(-1), steps(error)))
         moved = [sorted(of([n + by for n in lines]) for by in MOVED) for of in (near, step)]
         ranges = [f"{values[0]:.3f} to {values[-1]:.3f}" for values in moved]
         shift = max(np.abs(error[place.area].mean((0, 1))).max() for place in places)
-        print(f"{name:8} {near(lines):10.3f} {ranges[0]:>15} {step(lines):12.3f} {ranges[1]:>15} {shift:24.3f}")
+        print(f"{name:8} {near(lines):10.3f} {ranges[0]:>15} {step(lines):12.3f} {ranges[1]:>15} {shift:26.3f}")
 
 
 def steps(error: Picture) -> Picture:
@@ -90,7 +92,7 @@ def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> P
 
 @torch.inference_mode()
 def decode(upscaler: Upscaler, source: Enlarged, latent: Picture, tile: Tile) -> Picture:
-    """The pixels of a tile of any size in [0, 1]."""
+    """The pixels of a window in [0, 1]."""
     cells = torch.from_numpy(np.ascontiguousarray(latent[tile.area].transpose(2, 0, 1)))[None]
     pixels = cut(upscaler, source, tile.times(upscaler.model.config.tokenizer.stride))
     decoded = upscaler.model.decoder(cells.to(upscaler.engine.precision.compute), pixels)

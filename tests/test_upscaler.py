@@ -34,11 +34,11 @@ def test_the_default_is_the_command_lines(nano: Path, monkeypatch: pytest.Monkey
     assert Upscaler.from_pretrained(device="cpu").model.config == Upscaler.from_pretrained(str(nano)).model.config
 
 
-@pytest.fixture(scope="module")
-def transparent_upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
+@pytest.fixture(scope="module", params=[1, 2, 3], ids="window {}".format)
+def transparent_upscaler(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Upscaler:
     """A model that adds nothing to its input: all else in the pipeline must leave the picture alone."""
     path = tmp_path_factory.mktemp("transparent") / "model.safetensors"
-    write_nano(path, MINI_LIKE)
+    write_nano(path, replace(MINI_LIKE, window=request.param))
     upscaler = Upscaler.from_pretrained(str(path), device="cpu", dtype="fp32")
     for parameter in upscaler.model.decoder.parameters():
         parameter.data.zero_()
@@ -72,6 +72,34 @@ def test_any_size_at_any_scale_is_its_bicubic_when_the_model_adds_nothing(
     assert np.abs(pixels(result) - expected).max() <= 0.6
 
 
+@pytest.mark.parametrize(
+    ("size", "window", "decoded"),
+    [
+        ((64, 64), 1, {(32, 32)}),
+        ((64, 64), 2, {(64, 64)}),
+        ((200, 64), 2, {(64, 64)}),
+        ((200, 48), 3, {(48, 48)}),
+        ((10, 10), 2, {(32, 32)}),
+    ],
+)
+def test_pictures_are_decoded_in_windows_as_large_as_they_and_the_model_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], window: int, decoded: set[tuple[int, int]]
+) -> None:
+    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, window=window))
+    upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu", dtype="fp32")
+    decode, sides = upscaler.model.decoder.forward, set()
+
+    def watched(latent: torch.Tensor, upsampled: torch.Tensor) -> torch.Tensor:
+        sides.add(tuple(upsampled.shape[2:]))
+        return decode(latent, upsampled)
+
+    monkeypatch.setattr(upscaler.model.decoder, "forward", watched)
+    seen: list[Progress] = []
+    assert upscaler.upscale(Image.new("RGB", size), 1, on_progress=seen.append).size == size
+    assert sides == decoded
+    assert seen[-1].done == seen[-1].total
+
+
 @pytest.mark.parametrize("scale", [0.5, 8.01, float("nan")])
 def test_other_scales_are_refused(upscaler: Upscaler, image: Image.Image, scale: float) -> None:
     with pytest.raises(RequestError, match="cannot be scaled"):
@@ -85,8 +113,6 @@ def test_batch_size_changes_nothing(upscaler: Upscaler, image: Image.Image) -> N
 
 @pytest.mark.parametrize("options", [Options(), Options(sampling=Sampling(top_k=0), corrector=False)])
 def test_same_seed_same_result_another_seed_another(upscaler: Upscaler, image: Image.Image, options: Options) -> None:
-    from dataclasses import replace
-
     first, again, other = (pixels(upscaler.upscale(image, 2, replace(options, seed=seed))) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

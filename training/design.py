@@ -37,6 +37,7 @@ MINI = ModelConfig(
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
     guidance=GuidanceConfig(single=1.0, tiled=1.0),
     fidelity=1.0,
+    window=2,
 )
 
 

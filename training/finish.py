@@ -38,7 +38,6 @@ from varsr.model.varsr import VARSR
 RATE = 3e-4
 EMPTY_SHARE = 0.6  # of the steps on faithful latents, on which the decoder has the input alone: they cost no generation
 TRUE_SHARE = 0.1  # of them, on which it has the true tokens
-WINDOW = 2  # tiles along one side of what is decoded at a time
 SINGLE_SHARE = 0.2  # of batches, in which tiles are decoded one by one, as of small pictures
 CRISP_SHARE = 0.5  # of generated batches, those with guidance and corrector, once there is a judge
 CORRECTED_SHARE = 0.8  # of these, those with the corrector
@@ -176,7 +175,7 @@ def main() -> None:
     if state:
         trained.load(state["trained"])
         trial.load(state["trial"])
-    sets = validation_sets(options.photographs / "validation", WINDOW * MINI.tile_side, 1, device)
+    sets = validation_sets(options.photographs / "validation", MINI.window * MINI.tile_side, 1, device)
 
     decoder = torch.compile(model.decoder, dynamic=False)
     running = torch.zeros(3)
@@ -205,7 +204,8 @@ def main() -> None:
 def windows(folder: Path, tiles: int, seed: int, device: torch.device) -> Iterator[Batch]:
     """Batches of so many tiles, most of them in windows as pictures are decoded in, some one by one as small ones."""
     single, several = (
-        stream(Crops(folder, n * MINI.tile_side, tiles // n**2, seed, Mix(negative=0)), device) for n in (1, WINDOW)
+        stream(Crops(folder, n * MINI.tile_side, tiles // n**2, seed, Mix(negative=0)), device)
+        for n in (1, MINI.window)
     )
     while True:
         yield next(single if random.random() < SINGLE_SHARE else several)
@@ -215,8 +215,14 @@ def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]
     """The design as it will be used, with the range that the corrector needs for predicted latents."""
     gain = measured_gain([generated(model, tokenizer, next(batches), CRISP_SHARE) for _ in range(4)])
     corrector = replace(model.config.corrector, gain=gain)
-    tokens = replace(model.config.tokenizer, input_blocks=MINI.tokenizer.input_blocks)
-    return replace(model.config, tokenizer=tokens, corrector=corrector, fidelity=MINI.fidelity, guidance=MINI.guidance)
+    return replace(
+        model.config,
+        tokenizer=MINI.tokenizer,
+        corrector=corrector,
+        fidelity=MINI.fidelity,
+        guidance=MINI.guidance,
+        window=MINI.window,
+    )
 
 
 def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated) -> Tensor:

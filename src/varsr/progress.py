@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Progress:
-    """Steps done of a picture. A tile takes one for each scale, one for the corrector and one to be decoded."""
+    """Steps done of a picture. A tile takes one for each scale and one for the corrector, a window one."""
 
     done: int
     total: int
@@ -22,10 +22,10 @@ OnProgress = Callable[[Progress], None]
 class Reporter:
     """Counts a picture's steps, and tells whoever watches from `begin` on: tiles may be computed before its turn."""
 
-    def __init__(self, on_progress: OnProgress, tiles: int, steps_per_tile: int) -> None:
+    def __init__(self, on_progress: OnProgress, tiles: int, steps: int) -> None:
         self._on_progress = on_progress
         self._shown = False
-        self.state = Progress(0, tiles * steps_per_tile, tiles, "prefix")
+        self.state = Progress(0, steps, tiles, "prefix")
 
     def begin(self) -> None:
         """It is this picture's turn."""
@@ -33,7 +33,7 @@ class Reporter:
         self._on_progress(self.state)
 
     def step(self, count: int, activity: str) -> None:
-        """Count steps of so many tiles."""
+        """Count so many steps."""
         self.state = replace(self.state, done=self.state.done + count, activity=activity)
         if self._shown:
             self._on_progress(self.state)

@@ -1,4 +1,4 @@
-"""One picture on its way through the model: its tiles, their latents, its finished rows."""
+"""One picture on its way through the model: tiles and their latents, windows and their pixels."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Restoration:
         engine: Engine,
         source: Enlarged,
         tiles: Sequence[Tile],
+        windows: Sequence[Tile],
         recipe: Recipe,
         batch_size: int,
         reporter: Reporter,
@@ -35,12 +36,12 @@ class Restoration:
         self.tiles = len(tiles)
         self._engine = engine
         self._source = source
-        self._tiles = tiles
         self._recipe = recipe
         self._batch_size = batch_size
         self._reporter = reporter
         self._finish = finish
         self._waiting = deque(tiles)
+        self._undecoded = deque(list(row) for _, row in groupby(windows, key=lambda window: window.top))
         self._computed: deque[tuple[Tile, Picture]] = deque()
 
     def bands(self, following: Callable[[], Iterable[Restoration]] = tuple) -> Iterator[Picture]:
@@ -54,13 +55,12 @@ class Restoration:
             yield from (band.clip(0, 1) for band in self._finish(self._restored(following), self._source.inside))
 
     def _restored(self, following: Callable[[], Iterable[Restoration]]) -> Iterator[Picture]:
-        """Restore, blend and decode row of tiles by row of tiles, and yield pixels as they are finished."""
+        """Restore and blend tiles, decode rows of windows, blend these too, and yield pixels as they are finished."""
         config = self._engine.model.config
         stride, (height, width) = config.tokenizer.stride, self._source.size
-        padded = max(tile.left + tile.side for tile in self._tiles)
+        undecoded, last = self._undecoded, self._undecoded[-1][-1]
+        bottom, padded = last.top + last.side, last.left + last.side
         latent, pixels = BandBlend(padded, config.tokenizer.channels), BandBlend(padded * stride, 3)
-        bottom = self._tiles[-1].top + self._tiles[-1].side
-        undecoded = deque(list(row) for _, row in groupby(self._tiles, key=lambda tile: tile.top))
         finished = 0
         while undecoded:
             if not self._computed:
@@ -69,7 +69,7 @@ class Restoration:
                 latent.add(*self._computed.popleft())
             # No further tile touches rows above the first that is still waiting.
             final = self._waiting[0].top if self._waiting else bottom
-            while undecoded and undecoded[0][0].top + config.latent_side <= final:
+            while undecoded and undecoded[0][0].top + last.side <= final:
                 self._decode(latent, undecoded.popleft(), pixels)
                 final_pixels = min((undecoded[0][0].top if undecoded else bottom) * stride, height)
                 yield pixels.rows(finished, final_pixels)[:, :width]
@@ -99,16 +99,17 @@ class Restoration:
         return [(self, self._waiting.popleft()) for _ in range(min(count, len(self._waiting)))]
 
     def _decode(self, latent: BandBlend, row: Sequence[Tile], pixels: BandBlend) -> None:
-        """Decode a row of tiles from the blended latent and blend their pixels."""
+        """Decode a row of windows from the blended latent and blend their pixels."""
         band = latent.rows(row[0].top, row[0].top + row[0].side)
-        stride = self._engine.model.config.tokenizer.stride
+        config = self._engine.model.config
+        at_once = max(1, self._engine.batch_size // config.window**2)
         rest = iter(row)
-        while tiles := list(islice(rest, self._engine.batch_size)):
-            windows = np.stack([band[:, tile.area[1]] for tile in tiles])
-            decoded = self._engine.decode(windows, np.stack([self._cut(tile) for tile in tiles]))
-            for tile, values in zip(tiles, decoded, strict=True):
-                pixels.add(tile.times(stride), values)
-            self._reporter.step(len(tiles), "decoding")
+        while windows := list(islice(rest, at_once)):
+            latents = np.stack([band[:, window.area[1]] for window in windows])
+            decoded = self._engine.decode(latents, np.stack([self._cut(window) for window in windows]))
+            for window, values in zip(windows, decoded, strict=True):
+                pixels.add(window.times(config.tokenizer.stride), values)
+            self._reporter.step(len(windows), "decoding")
 
     def _cut(self, tile: Tile) -> Picture:
         """The enlarged input's pixels of a tile, (S, S, 3)."""

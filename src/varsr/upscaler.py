@@ -132,15 +132,15 @@ class Upscaler:
         Raises `RequestError` where an option does not suit the model.
         """
         config = self.model.config
-        padded = self._padded(size)
-        tiles = self.tiles(size, options)
+        tiles, windows = self.tiles(size, options), self.windows(size, options)
         return Restoration(
             self.engine,
-            Enlarged(photo.color, size, padded),
+            Enlarged(photo.color, size, self._padded(size)),
             tiles,
+            windows,
             self._recipe(len(tiles), options),
             options.batch_size or self.engine.batch_size,
-            Reporter(on_progress, len(tiles), len(config.scales) + 2),
+            Reporter(on_progress, len(tiles), len(tiles) * (len(config.scales) + 1) + len(windows)),
             partial(fixed_bands, fix=options.color_fix or self.default_color_fix),
         )
 
@@ -173,16 +173,28 @@ class Upscaler:
     def tiles(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
         """The tiles in which a result (height, width) is restored. Raises `RequestError` for an impossible overlap."""
         config = self.model.config
-        usual = config.default_overlap // 2 if options.speed == "fast" else config.default_overlap
-        overlap = usual if options.overlap is None else options.overlap
+        overlap = self._overlap(options)
         if not 0 <= overlap < config.latent_side:
             raise RequestError(
                 f"Tiles of {config.latent_side} cells cannot overlap by {overlap}.",
                 f"Use --tile-overlap 0 to {config.latent_side - 1}.",
             )
-        stride = config.tokenizer.stride
-        height, width = (side // stride for side in self._padded(size))
-        return plan_tiles(height, width, config.latent_side, overlap)
+        return plan_tiles(*self._cells(size), config.latent_side, overlap)
+
+    def windows(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
+        """What of a result's latent is decoded at a time: squares of several tiles where it is as large."""
+        cells, config = self._cells(size), self.model.config
+        return plan_tiles(*cells, min(config.window * config.latent_side, *cells), self._overlap(options))
+
+    def _overlap(self, options: Options) -> int:
+        usual = self.model.config.default_overlap
+        if options.overlap is not None:
+            return options.overlap
+        return usual // 2 if options.speed == "fast" else usual
+
+    def _cells(self, size: Size) -> Size:
+        height, width = (side // self.model.config.tokenizer.stride for side in self._padded(size))
+        return height, width
 
     def _padded(self, size: Size) -> Size:
         """The size in whole latent cells, at least a tile."""

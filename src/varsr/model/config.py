@@ -108,7 +108,11 @@ class GuidanceConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole model. `scales` are the sides of its token maps, coarse to fine; `fidelity` is its default."""
+    """A whole model.
+
+    `scales` are the sides of its token maps, coarse to fine; `window` tiles by as many are decoded at a time, where a
+    picture has them; `fidelity` is the default.
+    """
 
     tokenizer: TokenizerConfig
     prefix: PrefixConfig
@@ -117,6 +121,7 @@ class ModelConfig:
     scales: tuple[int, ...] = OFFICIAL_SCALES
     guidance: GuidanceConfig = GuidanceConfig()
     fidelity: float = 0.0
+    window: int = 1
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
