@@ -18,6 +18,7 @@ from tests.golden import DATA
 from tests.nano import MINI_LIKE, write_nano
 from varsr import Options, Sampling, Upscaler
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
+from varsr.imaging.tiles import plan_tiles
 from varsr.model.shortcuts import EXACT, FAST
 from varsr.progress import Progress
 
@@ -242,6 +243,16 @@ def test_fast_mode_takes_every_shortcut_unless_told_otherwise() -> None:
     assert Options().shortcuts == EXACT
     assert Options(speed="fast").shortcuts == FAST
     assert Options(speed="fast", kept_tokens=1, guided_tokens=0.2).shortcuts == replace(FAST, kept=1, guided=0.2)
+
+
+@pytest.mark.parametrize(("share", "exact", "fast"), [(0.25, 8, 4), (0.125, 4, 0), (0.0, 0, 0)])
+def test_overlaps_are_the_models_and_smaller_in_fast_mode(tmp_path: Path, share: float, exact: int, fast: int) -> None:
+    """Counted in a map of 256 cells, which tiles of 32 cover in the fewest steps that the overlap allows."""
+    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32), overlap=share))
+    upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
+    for speed, overlap in (("exact", exact), ("fast", fast)):
+        options = Options(speed=speed)  # type: ignore[arg-type]
+        assert upscaler.tiles((2048, 2048), options) == plan_tiles(256, 256, 32, overlap)
 
 
 def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:

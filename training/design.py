@@ -38,6 +38,7 @@ MINI = ModelConfig(
     guidance=GuidanceConfig(single=1.0, tiled=1.0),
     fidelity=1.0,
     window=2,
+    overlap=0.125,
 )
 
 

@@ -222,6 +222,7 @@ def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]
         fidelity=MINI.fidelity,
         guidance=MINI.guidance,
         window=MINI.window,
+        overlap=MINI.overlap,
     )
 
 

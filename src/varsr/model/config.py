@@ -111,7 +111,8 @@ class ModelConfig:
     """A whole model.
 
     `scales` are the sides of its token maps, coarse to fine; `window` tiles by as many are decoded at a time, where a
-    picture has them; `fidelity` is the default.
+    picture has them; `overlap` is the share of a tile's side that neighbours have in common. `fidelity` and `overlap`
+    are defaults.
     """
 
     tokenizer: TokenizerConfig
@@ -122,6 +123,7 @@ class ModelConfig:
     guidance: GuidanceConfig = GuidanceConfig()
     fidelity: float = 0.0
     window: int = 1
+    overlap: float = 0.25
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
@@ -133,6 +135,8 @@ class ModelConfig:
             )
         if self.tile_side % self.prefix.stride:
             raise ConfigError(f"a tile of {self.tile_side} px has no whole number of prefix tokens")
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"tiles cannot overlap by {self.overlap} of their sides")
 
     @property
     def latent_side(self) -> int:
@@ -146,7 +150,12 @@ class ModelConfig:
 
     @property
     def default_overlap(self) -> int:
-        """Latent cells that neighbouring tiles share: a quarter of a tile."""
+        """Latent cells that neighbouring tiles share."""
+        return int(self.overlap * self.latent_side)
+
+    @property
+    def window_overlap(self) -> int:
+        """Latent cells that neighbouring windows of several tiles share: what is blended must hide their borders."""
         return self.latent_side // 4
 
     @property
