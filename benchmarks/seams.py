@@ -1,27 +1,30 @@
-"""What decoding window by window costs: the difference to decoding at once, at their borders and elsewhere.
+"""What working tile by tile and window by window costs: differences at their borders and elsewhere.
 
     python -m benchmarks.seams --photo tests/data/dandelion.jpg
 
-The photo is enlarged to 1024 px. Both ways decode the same blended latent. A group norm takes its statistics over
-all that is decoded at a time, so naive windows, simply put side by side, differ in colour; blended ones should not.
+The photo is enlarged to 1024 px. A group norm takes its statistics over all that is decoded at a time, so naive
+windows, simply put side by side, differ in colour from the same latent decoded at once; blended ones should not. And
+each tile of the latent is predicted by itself: however little tiles overlap, their borders should not show, compared
+with a picture whose tiles overlap by three quarters.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from varsr import Options, Upscaler
 from varsr.imaging.bands import BandBlend, Enlarged
+from varsr.imaging.photo import Photo
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture
 from varsr.imaging.tiles import Tile
 from varsr.model.sampling import Sampling, TileNoise
-from varsr.upscaler import Upscaler
 
 SIDE = 1024
 MOVED = [by for by in range(-48, 49, 8) if by]
@@ -34,33 +37,50 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     options = parser.parse_args()
     upscaler = Upscaler.from_pretrained(options.model, device="cpu")
-    config = upscaler.model.config
-    stride, size = config.tokenizer.stride, (SIDE, SIDE)
-    source = Enlarged(read_photo(options.photo).color, size, size)
-    latent = blended_latent(upscaler, source, upscaler.tiles(size))
-    windows = upscaler.windows(size)
+    photo = read_photo(options.photo)
+    print("Differences in 255ths at borders and at the same lines moved by 8 to 48 pixels, from the least to the most")
+    print(f"{'':30} {'mean near':>10} {'moved':>15} {'step across':>12} {'moved':>15}")
+    compare_windows(upscaler, photo)
+    compare_tiles(upscaler, photo)
 
+
+def compare_windows(upscaler: Upscaler, photo: Photo) -> None:
+    """Windows side by side and blended, against the whole latent decoded at once."""
+    stride, size = upscaler.model.config.tokenizer.stride, (SIDE, SIDE)
+    source = Enlarged(photo.color, size, size)
+    latent = blended_latent(upscaler, source, upscaler.tiles(size))
     at_once = decode(upscaler, source, latent, Tile(0, 0, 0, SIDE // stride))
-    blend = BandBlend(SIDE, 3)
-    naive = np.zeros_like(at_once)
-    for window in windows:
-        pixels, place = decode(upscaler, source, latent, window), window.times(stride)
+    blend, naive = BandBlend(SIDE, 3), np.zeros_like(at_once)
+    places = [window.times(stride) for window in upscaler.windows(size)]
+    for window, place in zip(upscaler.windows(size), places, strict=True):
+        pixels = decode(upscaler, source, latent, window)
         blend.add(place, pixels)
         naive[place.area] = pixels
-    places = [window.times(stride) for window in windows]
+    show(f"{len(places)} windows side by side", naive - at_once, places)
+    show(f"{len(places)} windows blended", blend.rows(0, SIDE) - at_once, places)
+
+
+def compare_tiles(upscaler: Upscaler, photo: Photo) -> None:
+    """The picture with little overlap of tiles and with none, against one whose tiles overlap by three quarters."""
+    config, size = upscaler.model.config, (SIDE, SIDE)
+
+    def picture(options: Options) -> Picture:
+        return upscaler.upscale_photo(photo, size, options).color
+
+    smooth = picture(Options(overlap=config.latent_side * 3 // 4))
+    for overlap in sorted({config.default_overlap, 0}):
+        places = [tile.times(config.tokenizer.stride) for tile in upscaler.tiles(size, Options(overlap=overlap))]
+        show(f"{len(places)} tiles, overlap {overlap}", picture(Options(overlap=overlap)) - smooth, places)
+
+
+def show(name: str, difference: Picture, places: Iterable[Tile]) -> None:
+    """A row: `difference` (H, W, 3) at the borders of `places`, and near them."""
+    error = difference * 255
     lines = sorted({edge for place in places for edge in (place.left, place.left + place.side)} - {0, SIDE})
-    print(
-        f"{len(windows)} windows; differences to decoding at once, in 255ths, at the borders of windows and at the same"
-    )
-    print("lines moved by 8 to 48 pixels, from the least to the most")
-    print(f"{'':8} {'mean near':>10} {'moved':>15} {'step across':>12} {'moved':>15} {'largest shift of a window':>26}")
-    for name, result in (("naive", naive), ("blended", blend.rows(0, SIDE))):
-        error = (result - at_once) * 255
-        near, step = (partial(at_lines, field) for field in (np.abs(error).mean(-1), steps(error)))
-        moved = [sorted(of([n + by for n in lines]) for by in MOVED) for of in (near, step)]
-        ranges = [f"{values[0]:.3f} to {values[-1]:.3f}" for values in moved]
-        shift = max(np.abs(error[place.area].mean((0, 1))).max() for place in places)
-        print(f"{name:8} {near(lines):10.3f} {ranges[0]:>15} {step(lines):12.3f} {ranges[1]:>15} {shift:26.3f}")
+    near, step = (partial(at_lines, field) for field in (np.abs(error).mean(-1), steps(error)))
+    moved = [sorted(of([n + by for n in lines]) for by in MOVED) for of in (near, step)]
+    ranges = [f"{values[0]:.3f} to {values[-1]:.3f}" for values in moved]
+    print(f"{name:30} {near(lines):10.3f} {ranges[0]:>15} {step(lines):12.3f} {ranges[1]:>15}", flush=True)
 
 
 def steps(error: Picture) -> Picture:
