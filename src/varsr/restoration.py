@@ -15,6 +15,7 @@ from varsr.imaging.resize import Picture
 from varsr.imaging.tiles import Tile
 from varsr.progress import Reporter
 
+ROWS = 96  # pixels that are handed on at a time: whoever takes them makes copies
 Finish = Callable[[Iterable[Picture], Callable[[int, int], Picture]], Iterable[Picture]]
 """What is done to restored bands last; it is given the enlarged input's rows too."""
 
@@ -72,7 +73,8 @@ class Restoration:
             while undecoded and undecoded[0][0].top + last.side <= final:
                 self._decode(latent, undecoded.popleft(), pixels)
                 final_pixels = min((undecoded[0][0].top if undecoded else bottom) * stride, height)
-                yield pixels.rows(finished, final_pixels)[:, :width]
+                for top in range(finished, final_pixels, ROWS):
+                    yield pixels.rows(top, min(top + ROWS, final_pixels))[:, :width]
                 finished = final_pixels
                 if undecoded:
                     latent.drop(undecoded[0][0].top)

@@ -9,7 +9,7 @@ import numpy as np
 from varsr.imaging.resize import Picture, enlarged_rows
 from varsr.imaging.tiles import Map, Tile, gaussian_weights
 
-BANDS_KEPT = 4  # tiles of a row ask for the same rows, when they are restored and when they are decoded
+BANDS_KEPT = 2  # the rows of the tiles that are restored, and of the windows that are decoded meanwhile
 
 
 class Enlarged:
