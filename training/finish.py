@@ -31,6 +31,7 @@ from training.progress import Progress, Trained, stage_parser
 from training.tokenizer import Tokenizer, load_tokenizer, pixel_loss
 from training.transformer import generate, load_model
 from training.windows import joined, tile_batch
+from varsr.files import replacing
 from varsr.model.config import ModelConfig
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
@@ -45,6 +46,7 @@ STRENGTHS = (1.0, 2.0, 4.0)
 FIDELITIES = (0.5, 1.0, 1.0)
 REALISM = 1.0  # how far the judge's word goes against the pixels'
 JUDGED_FROM = 0.65  # of the budget
+FAITHFUL = "faithful.pt"  # in RUN: the mean weights when the judge comes
 POOL = 60  # generated batches at hand: generating one takes as long as learning from four
 USES = 10  # steps for each batch that is generated
 
@@ -191,6 +193,9 @@ def main() -> None:
     pool: deque[Generated] = deque(maxlen=POOL)
     for due in progress.steps():
         judged = progress.done > JUDGED_FROM
+        if judged and not (options.run / FAITHFUL).exists():
+            with replacing(options.run / FAITHFUL) as temporary:
+                torch.save(trained.mean, temporary)
         if progress.step % USES == 0 or not pool:
             pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
         losses = lesson(model, tokenizer, decoder, trial, random.choice(pool))
