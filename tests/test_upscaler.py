@@ -35,11 +35,11 @@ def test_the_default_is_the_command_lines(nano: Path, monkeypatch: pytest.Monkey
     assert Upscaler.from_pretrained(device="cpu").model.config == Upscaler.from_pretrained(str(nano)).model.config
 
 
-@pytest.fixture(scope="module", params=[1, 2, 3], ids="window {}".format)
-def transparent_upscaler(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Upscaler:
+@pytest.fixture(scope="module")
+def transparent_upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
     """A model that adds nothing to its input: all else in the pipeline must leave the picture alone."""
     path = tmp_path_factory.mktemp("transparent") / "model.safetensors"
-    write_nano(path, replace(MINI_LIKE, window=request.param))
+    write_nano(path, MINI_LIKE)
     upscaler = Upscaler.from_pretrained(str(path), device="cpu", dtype="fp32")
     for parameter in upscaler.model.decoder.parameters():
         parameter.data.zero_()
@@ -71,34 +71,6 @@ def test_any_size_at_any_scale_is_its_bicubic_when_the_model_adds_nothing(
     ]
     expected = np.stack(channels, -1).clip(0, 255)
     assert np.abs(pixels(result) - expected).max() <= 0.6
-
-
-@pytest.mark.parametrize(
-    ("size", "window", "decoded"),
-    [
-        ((64, 64), 1, {(32, 32)}),
-        ((64, 64), 2, {(64, 64)}),
-        ((200, 64), 2, {(64, 64)}),
-        ((200, 48), 3, {(48, 48)}),
-        ((10, 10), 2, {(32, 32)}),
-    ],
-)
-def test_pictures_are_decoded_in_windows_as_large_as_they_and_the_model_allow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], window: int, decoded: set[tuple[int, int]]
-) -> None:
-    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, window=window))
-    upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu", dtype="fp32")
-    decode, sides = upscaler.model.decoder.forward, set()
-
-    def watched(latent: torch.Tensor, upsampled: torch.Tensor) -> torch.Tensor:
-        sides.add(tuple(upsampled.shape[2:]))
-        return decode(latent, upsampled)
-
-    monkeypatch.setattr(upscaler.model.decoder, "forward", watched)
-    seen: list[Progress] = []
-    assert upscaler.upscale(Image.new("RGB", size), 1, on_progress=seen.append).size == size
-    assert sides == decoded
-    assert seen[-1].done == seen[-1].total
 
 
 @pytest.mark.parametrize("scale", [0.5, 8.01, float("nan")])
@@ -245,14 +217,25 @@ def test_fast_mode_takes_every_shortcut_unless_told_otherwise() -> None:
     assert Options(speed="fast", kept_tokens=1, guided_tokens=0.2).shortcuts == replace(FAST, kept=1, guided=0.2)
 
 
-@pytest.mark.parametrize(("share", "exact", "fast"), [(0.25, 8, 4), (0.125, 4, 0), (0.0, 0, 0)])
-def test_overlaps_are_the_models_and_smaller_in_fast_mode(tmp_path: Path, share: float, exact: int, fast: int) -> None:
-    """Counted in a map of 256 cells, which tiles of 32 cover in the fewest steps that the overlap allows."""
+@pytest.mark.parametrize(
+    ("share", "options", "predicted", "decoded"),
+    [
+        (0.25, Options(), 8, 8),
+        (0.25, Options(speed="fast"), 4, 4),
+        (0.125, Options(), 4, 8),
+        (0.125, Options(speed="fast"), 0, 4),
+        (0.125, Options(overlap=0), 0, 8),
+        (0.125, Options(overlap=12, speed="fast"), 12, 12),
+    ],
+)
+def test_tiles_overlap_as_the_model_says_and_less_in_fast_mode_but_are_always_blended(
+    tmp_path: Path, share: float, options: Options, predicted: int, decoded: int
+) -> None:
+    """In a map of 256 cells, which tiles of 32 cover in the fewest steps that the overlap allows."""
     write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32), overlap=share))
     upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
-    for speed, overlap in (("exact", exact), ("fast", fast)):
-        options = Options(speed=speed)  # type: ignore[arg-type]
-        assert upscaler.tiles((2048, 2048), options) == plan_tiles(256, 256, 32, overlap)
+    assert upscaler.tiles((2048, 2048), options) == plan_tiles(256, 256, 32, predicted)
+    assert upscaler.windows((2048, 2048), options) == plan_tiles(256, 256, 32, decoded)
 
 
 def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:

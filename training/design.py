@@ -37,7 +37,6 @@ MINI = ModelConfig(
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
     guidance=GuidanceConfig(single=1.0, tiled=1.0),
     fidelity=1.0,
-    window=2,
     overlap=0.125,
 )
 

@@ -3,8 +3,7 @@
 python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN --finish RUN
 
 The default strength of guidance is chosen by the curves of training.report, and given here with --guidance; so is how
-much of the corrector's sample is added, with --gain, and how much of the decoder is as it was before the judge came,
-with --faithful.
+much of the corrector's sample is added, with --gain.
 """
 
 from __future__ import annotations
@@ -16,11 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.finish import FAITHFUL
 from varsr.model.config import GuidanceConfig, ModelConfig
 from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
-
-Weights = dict[str, Tensor]
 
 
 def main() -> None:
@@ -31,14 +27,10 @@ def main() -> None:
     parser.add_argument("--transformer", type=Path, required=True)
     parser.add_argument("--finish", type=Path, required=True)
     parser.add_argument("--guidance", type=float)
-    parser.add_argument("--gain", type=float, default=1.0, help="share of the corrector's sample that is added")
-    parser.add_argument("--faithful", type=float, default=0.0, help="share of the decoder as it was without a judge")
+    parser.add_argument("--gain", type=float, default=1.0)
     options = parser.parse_args()
 
     weights = mean_of(options.tokenizer) | mean_of(options.transformer) | mean_of(options.finish)
-    if options.faithful:
-        faithful = torch.load(options.finish / FAITHFUL, weights_only=True, map_location="cpu")
-        weights |= between(weights, faithful, options.faithful)
     config = ModelConfig.from_json(
         torch.load(options.finish / "state.pt", weights_only=True, map_location="cpu")["config"]
     )
@@ -55,17 +47,9 @@ def main() -> None:
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 
 
-def between(judged: Weights, faithful: Weights, share: float) -> Weights:
-    """The decoder's weights between two states of one run: a choice between crisp and faithful that needs no training.
-
-    The network interpolation of ESRGAN (Wang et al. 2018, sec. 3.4).
-    """
-    return {name: judged[name].lerp(weight, share) for name, weight in faithful.items() if name.startswith("decoder.")}
-
-
-def mean_of(run: Path) -> Weights:
+def mean_of(run: Path) -> dict[str, Tensor]:
     """The mean weights that a run has come to."""
-    mean: Weights = torch.load(run / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"]
+    mean: dict[str, Tensor] = torch.load(run / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"]
     return mean
 
 

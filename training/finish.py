@@ -6,8 +6,7 @@ Until now both have seen true tokens. Here they see predicted ones: the correcto
 a predicted latent, the decoder to make the most of right predictions and little of wrong ones. At first it learns from
 what is predicted without guidance and without the corrector, and is drawn to the truth alone. Later what both have
 added to takes its turn, and is also judged for its realism. So the two keep a meaning: with them crisp, without them
-faithful. The judge does not reach the trunk, the blocks that read the input: they are drawn to the truth all along.
-Resumes where RUN was stopped; `--start` takes over the decoder and the corrector of an earlier run.
+faithful. Resumes where RUN was stopped; `--start` takes over the decoder and the corrector of an earlier run.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,23 +28,19 @@ from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
 from training.tokenizer import Tokenizer, load_tokenizer, pixel_loss
 from training.transformer import generate, load_model
-from training.windows import joined, tile_batch
-from varsr.files import replacing
 from varsr.model.config import ModelConfig
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
 
-RATE = 3e-4
-EMPTY_SHARE = 0.6  # of the steps on faithful latents, on which the decoder has the input alone: they cost no generation
-TRUE_SHARE = 0.1  # of them, on which it has the true tokens
-SINGLE_SHARE = 0.2  # of batches, in which tiles are decoded one by one, as of small pictures
+RATE = 4e-4
+EMPTY_SHARE = 0.5  # of the steps on faithful latents, on which the decoder has the input alone: they cost no generation
+TRUE_SHARE = 0.15  # of them, on which it has the true tokens
 CRISP_SHARE = 0.5  # of generated batches, those with guidance and corrector, once there is a judge
 CORRECTED_SHARE = 0.8  # of these, those with the corrector
 STRENGTHS = (1.0, 2.0, 4.0)
 FIDELITIES = (0.5, 1.0, 1.0)
 REALISM = 1.0  # how far the judge's word goes against the pixels'
-JUDGED_FROM = 0.65  # of the budget
-FAITHFUL = "faithful.pt"  # in RUN: the mean weights when the judge comes
+JUDGED_FROM = 0.6  # of the budget
 POOL = 60  # generated batches at hand: generating one takes as long as learning from four
 USES = 10  # steps for each batch that is generated
 
@@ -59,26 +53,23 @@ class Generated:
     """A batch and what the transformer predicts for it."""
 
     batch: Batch
-    """B windows of n x n tiles."""
     strength: float
     latent: Tensor
-    """The sum of all scales, (B, Z, n P, n P)."""
+    """The sum of all scales, (B, Z, P, P)."""
     z: Tensor
-    """The corrector's condition for each tile, (G, B n n, L, C)."""
+    """The corrector's condition, (G, B, L, C)."""
     residual: Tensor
-    """What the latent lacks of the true one, (B n n, L, Z)."""
+    """What the latent lacks of the true one, (B, L, Z)."""
 
 
 @torch.no_grad()
 def generated(model: VARSR, tokenizer: Tokenizer, batch: Batch, crisp_share: float) -> Generated:
     """Predict a batch, some with a random strength of guidance, all with a random fidelity."""
     strength = random.choice(STRENGTHS) if random.random() < crisp_share else 0.0
-    tiles = tile_batch(batch, model.config.tile_side)
-    sampling, noise = Sampling(fidelity=random.choice(FIDELITIES)), TileNoise(0, range(len(tiles.sharp)))
-    *_, last = model.predict(tiles.upsampled.to(tokenizer.dtype), strength, sampling, noise)
-    residual = (tokenizer.encode(tiles) - last.latent).flatten(2).transpose(1, 2)
-    latent = joined(last.latent, len(batch.sharp))
-    return Generated(batch, strength, latent, model.corrector_condition(last), residual)
+    sampling, noise = Sampling(fidelity=random.choice(FIDELITIES)), TileNoise(0, range(len(batch.sharp)))
+    *_, last = model.predict(batch.upsampled.to(tokenizer.dtype), strength, sampling, noise)
+    residual = (tokenizer.encode(batch) - last.latent).flatten(2).transpose(1, 2)
+    return Generated(batch, strength, last.latent, model.corrector_condition(last), residual)
 
 
 @torch.no_grad()
@@ -89,15 +80,8 @@ def faithful(tokenizer: Tokenizer, given: Generated) -> tuple[Batch, Tensor]:
         return turned(given.batch), torch.zeros_like(given.latent)
     if choice < EMPTY_SHARE + TRUE_SHARE:
         batch = turned(given.batch)
-        return batch, true_latent(tokenizer, batch)
+        return batch, tokenizer.quantizer.encode(tokenizer.encode(batch))[1]
     return given.batch, given.latent
-
-
-@torch.no_grad()
-def true_latent(tokenizer: Tokenizer, batch: Batch) -> Tensor:
-    """What the true tokens of all tiles add up to, (B, Z, n P, n P)."""
-    tiles = tile_batch(batch, MINI.tile_side)
-    return joined(tokenizer.quantizer.encode(tokenizer.encode(tiles))[1], len(batch.sharp))
 
 
 @torch.no_grad()
@@ -106,9 +90,7 @@ def crisp(model: VARSR, given: Generated) -> tuple[Batch, Tensor]:
     if random.random() > CORRECTED_SHARE:
         return given.batch, given.latent
     sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual))
-    side = MINI.latent_side
-    corrections = joined(sampled.transpose(1, 2).unflatten(2, (side, side)), len(given.latent))
-    return given.batch, given.latent + corrections
+    return given.batch, given.latent + sampled.transpose(1, 2).unflatten(2, given.latent.shape[2:])
 
 
 def turned(batch: Batch) -> Batch:
@@ -127,7 +109,7 @@ def validate(model: VARSR, tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -
     """PSNR-Y and share of detail: of the input, plain, guided, guided and corrected generation, and the true tokens."""
 
     def measure(batch: Batch) -> dict[str, Tensor]:
-        true = true_latent(tokenizer, batch)
+        true = tokenizer.quantizer.encode(tokenizer.encode(batch))[1]
         results = {
             "bicubic": batch.upsampled,
             "plain": generate(model, batch, 0, False, tokenizer.dtype),
@@ -167,7 +149,8 @@ def main() -> None:
     progress = Progress(options.run, options.minutes * 60)
     state = progress.resume()
     random.seed(progress.step)
-    batches = windows(options.photographs / "train", options.batch, 2000 + progress.step, device)
+    crops = Crops(options.photographs / "train", MINI.tile_side, options.batch, 2000 + progress.step, Mix(negative=0))
+    batches = stream(crops, device)
     parts = nn.ModuleDict({"decoder": model.decoder, "corrector": model.corrector})
     if options.start:
         adopt(parts, torch.load(options.start / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"])
@@ -177,9 +160,9 @@ def main() -> None:
     if state:
         trained.load(state["trained"])
         trial.load(state["trial"])
-    sets = validation_sets(options.photographs / "validation", MINI.window * MINI.tile_side, 1, device)
+    sets = validation_sets(options.photographs / "validation", MINI.tile_side, 2, device)
 
-    decoder = torch.compile(model.decoder, dynamic=False)
+    decoder = torch.compile(model.decoder)
     running = torch.zeros(3)
 
     def keep() -> None:
@@ -193,9 +176,6 @@ def main() -> None:
     pool: deque[Generated] = deque(maxlen=POOL)
     for due in progress.steps():
         judged = progress.done > JUDGED_FROM
-        if judged and not (options.run / FAITHFUL).exists():
-            with replacing(options.run / FAITHFUL) as temporary:
-                torch.save(trained.mean, temporary)
         if progress.step % USES == 0 or not pool:
             pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
         losses = lesson(model, tokenizer, decoder, trial, random.choice(pool))
@@ -206,27 +186,17 @@ def main() -> None:
     keep()
 
 
-def windows(folder: Path, tiles: int, seed: int, device: torch.device) -> Iterator[Batch]:
-    """Batches of so many tiles, most of them in windows as pictures are decoded in, some one by one as small ones."""
-    single, several = (
-        stream(Crops(folder, n * MINI.tile_side, tiles // n**2, seed, Mix(negative=0)), device)
-        for n in (1, MINI.window)
-    )
-    while True:
-        yield next(single if random.random() < SINGLE_SHARE else several)
-
-
 def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]) -> ModelConfig:
     """The design as it will be used, with the range that the corrector needs for predicted latents."""
     gain = measured_gain([generated(model, tokenizer, next(batches), CRISP_SHARE) for _ in range(4)])
     corrector = replace(model.config.corrector, gain=gain)
+    tokens = replace(model.config.tokenizer, input_blocks=MINI.tokenizer.input_blocks)
     return replace(
         model.config,
-        tokenizer=MINI.tokenizer,
+        tokenizer=tokens,
         corrector=corrector,
         fidelity=MINI.fidelity,
         guidance=MINI.guidance,
-        window=MINI.window,
         overlap=MINI.overlap,
     )
 
@@ -235,30 +205,12 @@ def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, gi
     """Leave the gradients of one step; the losses of pixels, of the corrector and of the judge."""
     judged = given.strength > 0
     batch, latent = crisp(model, given) if judged else faithful(tokenizer, given)
-    with spared(trunk(model)) if judged else nullcontext():
-        pixels = decoder(latent.to(tokenizer.dtype), batch.upsampled.to(tokenizer.dtype)).float()
+    pixels = decoder(latent.to(tokenizer.dtype), batch.upsampled.to(tokenizer.dtype)).float()
     judgement = trial.learn(pixels, batch.sharp, batch.upsampled) if judged else 0.0
     pixels.backward(trial.gradient(pixels, batch.sharp, batch.upsampled, REALISM if judged else 0))
     corrected = corrector_loss(model.corrector, given.z[0], given.residual)
     (0.1 * corrected).backward()
     return torch.tensor((pixel_loss(pixels, batch.sharp).item(), corrected.item(), judgement))
-
-
-def trunk(model: VARSR) -> nn.Module:
-    """What of the decoder reads the input before any latent joins, and what it shows of it by itself."""
-    path = model.decoder.input_path
-    assert path is not None, "mini's decoder sees the input"
-    return nn.ModuleList((path.conv_in, path.trunk, path.restored))
-
-
-@contextmanager
-def spared(module: nn.Module) -> Iterator[None]:
-    """What is computed meanwhile teaches `module` nothing."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)
 
 
 def _named(values: Tensor) -> dict[str, float]:

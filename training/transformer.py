@@ -21,7 +21,6 @@ from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
 from training.teaching import Walk, prepare, step, teach
 from training.tokenizer import Tokenizer, load_tokenizer
-from training.windows import joined, tiles_of
 from varsr.model.config import ModelConfig
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
@@ -95,13 +94,12 @@ def losses(
 
 @torch.inference_mode()
 def generate(model: VARSR, batch: Batch, strength: float, corrected: bool, dtype: torch.dtype) -> Tensor:
-    """Pixels as the model would give them for tiles or for windows of several, (B, 3, S, S)."""
-    windows = batch.upsampled.to(dtype)
-    tiles = tiles_of(windows, model.config.tile_side)
+    """Pixels as the model would give them, (B, 3, S, S)."""
+    tiles = batch.upsampled.to(dtype)
     noise = TileNoise(0, range(len(tiles)))
     sampling = Sampling(fidelity=model.config.fidelity)
     latent = model.restore(tiles, strength, sampling, noise, corrected, on_scale=lambda _: None)
-    pixels: Tensor = model.decoder(joined(latent.to(dtype), len(windows)), windows)
+    pixels: Tensor = model.decoder(latent.to(dtype), tiles)
     return pixels.float()
 
 

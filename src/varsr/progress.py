@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Progress:
-    """Steps done of a picture. A tile takes one for each scale and one for the corrector, a window one."""
+    """Steps done of a picture: of a tile one for each scale and one for the corrector, of a decoded window one."""
 
     done: int
     total: int

@@ -103,14 +103,13 @@ class Restoration:
     def _decode(self, latent: BandBlend, row: Sequence[Tile], pixels: BandBlend) -> None:
         """Decode a row of windows from the blended latent and blend their pixels."""
         band = latent.rows(row[0].top, row[0].top + row[0].side)
-        config = self._engine.model.config
-        at_once = max(1, self._engine.batch_size // config.window**2)
+        stride = self._engine.model.config.tokenizer.stride
         rest = iter(row)
-        while windows := list(islice(rest, at_once)):
+        while windows := list(islice(rest, self._engine.batch_size)):
             latents = np.stack([band[:, window.area[1]] for window in windows])
             decoded = self._engine.decode(latents, np.stack([self._cut(window) for window in windows]))
             for window, values in zip(windows, decoded, strict=True):
-                pixels.add(window.times(config.tokenizer.stride), values)
+                pixels.add(window.times(stride), values)
             self._reporter.step(len(windows), "decoding")
 
     def _cut(self, tile: Tile) -> Picture:

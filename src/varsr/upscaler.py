@@ -183,17 +183,18 @@ class Upscaler:
         return plan_tiles(*self._cells(size), config.latent_side, overlap)
 
     def windows(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
-        """What of a result's latent is decoded at a time: squares of several tiles where it is as large."""
-        cells, config = self._cells(size), self.model.config
-        if config.window == 1:
-            return self.tiles(size, options)
-        return plan_tiles(*cells, min(config.window * config.latent_side, *cells), config.window_overlap)
+        """The squares in which a result's latent is decoded: as large as tiles, but never with less to blend over."""
+        config = self.model.config
+        overlap = max(self._overlap(options), self._less_if_fast(config.decoded_overlap, options))
+        return plan_tiles(*self._cells(size), config.latent_side, overlap)
 
     def _overlap(self, options: Options) -> int:
-        usual = self.model.config.default_overlap
         if options.overlap is not None:
             return options.overlap
-        return max(0, usual - math.ceil(self.model.config.latent_side / 8)) if options.speed == "fast" else usual
+        return self._less_if_fast(self.model.config.default_overlap, options)
+
+    def _less_if_fast(self, overlap: int, options: Options) -> int:
+        return max(0, overlap - math.ceil(self.model.config.latent_side / 8)) if options.speed == "fast" else overlap
 
     def _cells(self, size: Size) -> Size:
         height, width = (side // self.model.config.tokenizer.stride for side in self._padded(size))

@@ -11,8 +11,7 @@ from tests.nano import MINI_LIKE
 from training.adversary import STRIDE, Trial, shifted
 from training.crops import Batch
 from training.design import adopt
-from training.export import between
-from training.finish import spared, turned
+from training.finish import turned
 from training.tokenizer import new_tokenizer, pixel_loss
 
 
@@ -78,21 +77,3 @@ def test_pairs_turn_together() -> None:
     ways = [turned(pairs) for _ in range(200)]
     assert all(torch.equal(way.sharp, way.upsampled.neg()) for way in ways)
     assert len({way.sharp.numpy().tobytes() for way in ways}) == 8
-
-
-def test_a_spared_part_learns_nothing_and_passes_gradients_on() -> None:
-    first, spared_part, last = (torch.nn.Linear(3, 3) for _ in range(3))
-    with spared(spared_part):
-        result = last(spared_part(first(torch.ones(1, 3)))).sum()
-    result.backward()
-    assert spared_part.weight.grad is None
-    assert all(part.weight.grad is not None and part.weight.grad.abs().sum() > 0 for part in (first, last))
-    spared_part(torch.ones(1, 3)).sum().backward()
-    assert spared_part.weight.grad is not None
-
-
-def test_a_decoder_between_two_states_leaves_all_else_alone() -> None:
-    judged = {"decoder.a": torch.zeros(2), "corrector.b": torch.zeros(2), "transformer.c": torch.zeros(2)}
-    faithful = {"decoder.a": torch.ones(2), "corrector.b": torch.ones(2)}
-    assert between(judged, faithful, 0.25).keys() == {"decoder.a"}
-    torch.testing.assert_close(between(judged, faithful, 0.25)["decoder.a"], torch.full((2,), 0.25))

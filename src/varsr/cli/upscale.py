@@ -84,7 +84,7 @@ _speed = _option(
 _tile_overlap = _option(
     panel=SPEED,
     min=0,
-    help="Latent cells that neighbouring tiles share.",
+    help="Latent cells that neighbouring tiles share when they are predicted.",
     default="8 of 32 for varsr, 2 of 16 for mini; fast: 4 and 0",
 )
 _kept_tokens = _option(

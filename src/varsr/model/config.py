@@ -110,9 +110,8 @@ class GuidanceConfig:
 class ModelConfig:
     """A whole model.
 
-    `scales` are the sides of its token maps, coarse to fine; `window` tiles by as many are decoded at a time, where a
-    picture has them; `overlap` is the share of a tile's side that neighbours have in common. `fidelity` and `overlap`
-    are defaults.
+    `scales` are the sides of its token maps, coarse to fine; `overlap` is the share of a tile's side that neighbours
+    have in common when they are predicted. `fidelity` and `overlap` are defaults.
     """
 
     tokenizer: TokenizerConfig
@@ -122,7 +121,6 @@ class ModelConfig:
     scales: tuple[int, ...] = OFFICIAL_SCALES
     guidance: GuidanceConfig = GuidanceConfig()
     fidelity: float = 0.0
-    window: int = 1
     overlap: float = 0.25
 
     def __post_init__(self) -> None:
@@ -150,12 +148,12 @@ class ModelConfig:
 
     @property
     def default_overlap(self) -> int:
-        """Latent cells that neighbouring tiles share."""
+        """Latent cells that neighbouring tiles share when they are predicted."""
         return int(self.overlap * self.latent_side)
 
     @property
-    def window_overlap(self) -> int:
-        """Latent cells that neighbouring windows of several tiles share: what is blended must hide their borders."""
+    def decoded_overlap(self) -> int:
+        """Latent cells that neighbours share when they are decoded: a quarter of a tile, to blend over."""
         return self.latent_side // 4
 
     @property
