@@ -56,6 +56,11 @@ class Timing:
         """Seconds for one of its tiles."""
         return self.total / self.tiles
 
+    def of_picture(self, tiles: int, windows: int) -> float:
+        """Seconds for a picture of so many tiles, decoded in so many windows."""
+        decoder = self.seconds["decoder"] / self.tiles
+        return tiles * (self.per_tile - decoder) + windows * decoder
+
     def share(self, machine: Machine, stage: str | None = None) -> float:
         """Of the machine's peak, in a stage or in all."""
         if stage is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
+from varsr.bench import Timing
 
 
 def test_figures_as_json(varsr: Run, nano: Path) -> None:
@@ -15,7 +16,7 @@ def test_figures_as_json(varsr: Run, nano: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     report = json.loads(result.stdout)
     assert report["tile_side"] == 32
-    assert report["tiles"] == 12, "of 13 x 8 cells, in tiles of four that share one"
+    assert report["tiles"] == report["windows"] == 12, "of 13 x 8 cells, in tiles of four that share one"
     assert [batch["tiles"] for batch in report["batches"]] == [1, 3]
     for batch in report["batches"]:
         assert set(batch["seconds"]) == set(batch["operations"]) == {
@@ -28,6 +29,11 @@ def test_figures_as_json(varsr: Run, nano: Path) -> None:
     assert report["peak"] > 1e9
     fastest = min(batch["seconds_a_tile"] for batch in report["batches"])
     assert report["pictures_an_hour"] == pytest.approx(3600 / (12 * fastest))
+
+
+def test_a_picture_takes_its_tiles_and_the_windows_it_is_decoded_in() -> None:
+    timing = Timing(tiles=2, seconds={"prefix": 2.0, "decoder": 1.0}, operations={}, first=0.0)
+    assert timing.of_picture(tiles=10, windows=14) == 10 * 1.0 + 14 * 0.5
 
 
 def test_fast_mode_does_less(varsr: Run, nano: Path) -> None:

@@ -70,8 +70,8 @@ def bench(
     options = Options(speed=speed)
     timings = measure(upscaler, sizes, runs, options.shortcuts, on_run)
     memory = peak_memory(upscaler.engine.device)
-    tiles = len(upscaler.tiles((height, width), options))
-    hourly = 3600 / (tiles * min(timing.per_tile for timing in timings))
+    tiles, windows = (len(plan((height, width), options)) for plan in (upscaler.tiles, upscaler.windows))
+    hourly = 3600 / min(timing.of_picture(tiles, windows) for timing in timings)
     if json:
         report = {
             "model": chosen,
@@ -82,6 +82,7 @@ def bench(
             "peak_memory_bytes": memory,
             "size": [width, height],
             "tiles": tiles,
+            "windows": windows,
             "pictures_an_hour": hourly,
             "batches": [
                 dataclasses.asdict(timing) | {"seconds_a_tile": timing.per_tile, "share_of_peak": timing.share(machine)}
