@@ -51,8 +51,9 @@ def compare_windows(upscaler: Upscaler, photo: Photo) -> None:
     latent = blended_latent(upscaler, source, upscaler.tiles(size))
     at_once = decode(upscaler, source, latent, Tile(0, 0, 0, SIDE // stride))
     blend, naive = BandBlend(SIDE, 3), np.zeros_like(at_once)
-    places = [window.times(stride) for window in upscaler.windows(size)]
-    for window, place in zip(upscaler.windows(size), places, strict=True):
+    windows = upscaler.windows(size)
+    places = [window.times(stride) for window in windows]
+    for window, place in zip(windows, places, strict=True):
         pixels = decode(upscaler, source, latent, window)
         blend.add(place, pixels)
         naive[place.area] = pixels

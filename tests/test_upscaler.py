@@ -134,6 +134,8 @@ def test_progress_runs_from_nothing_to_all(upscaler: Upscaler, image: Image.Imag
 def test_overlaps_that_cannot_be_are_refused(upscaler: Upscaler, image: Image.Image) -> None:
     with pytest.raises(RequestError, match="cannot overlap"):
         upscaler.upscale(image, 4, Options(overlap=4))
+    with pytest.raises(RequestError, match="cannot overlap"):
+        upscaler.windows((64, 64), Options(overlap=-1))
 
 
 def test_running_out_of_memory_is_said_plainly(

@@ -173,25 +173,26 @@ class Upscaler:
 
     def tiles(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
         """The tiles in which a result (height, width) is restored. Raises `RequestError` for an impossible overlap."""
-        config = self.model.config
-        overlap = self._overlap(options)
-        if not 0 <= overlap < config.latent_side:
-            raise RequestError(
-                f"Tiles of {config.latent_side} cells cannot overlap by {overlap}.",
-                f"Use --tile-overlap 0 to {config.latent_side - 1}.",
-            )
-        return plan_tiles(*self._cells(size), config.latent_side, overlap)
+        return plan_tiles(*self._cells(size), self.model.config.latent_side, self._overlap(options))
 
     def windows(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
-        """The squares in which a result's latent is decoded: as large as tiles, but never with less to blend over."""
+        """The squares in which a result's latent is decoded: as large as tiles, and never with less to blend over.
+
+        Raises as `tiles` does.
+        """
         config = self.model.config
         overlap = max(self._overlap(options), self._less_if_fast(config.decoded_overlap, options))
         return plan_tiles(*self._cells(size), config.latent_side, overlap)
 
     def _overlap(self, options: Options) -> int:
-        if options.overlap is not None:
-            return options.overlap
-        return self._less_if_fast(self.model.config.default_overlap, options)
+        if options.overlap is None:
+            return self._less_if_fast(self.model.config.default_overlap, options)
+        side = self.model.config.latent_side
+        if not 0 <= options.overlap < side:
+            raise RequestError(
+                f"Tiles of {side} cells cannot overlap by {options.overlap}.", f"Use --tile-overlap 0 to {side - 1}."
+            )
+        return options.overlap
 
     def _less_if_fast(self, overlap: int, options: Options) -> int:
         return max(0, overlap - math.ceil(self.model.config.latent_side / 8)) if options.speed == "fast" else overlap
