@@ -10,8 +10,7 @@ POSITIVE, NEGATIVE = 0, 1
 
 def labels(strength: float, device: torch.device) -> Tensor:
     """The labels to run: without guidance the negative rows would be multiplied by zero, so none are made."""
-    wanted = [POSITIVE, NEGATIVE] if strength else [POSITIVE]
-    return torch.tensor(wanted, device=device)
+    return torch.arange(2 if strength else 1, device=device)  # POSITIVE, NEGATIVE
 
 
 def strength_at(strength: float, scale: int, scales: int) -> float:

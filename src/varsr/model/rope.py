@@ -34,7 +34,7 @@ def _grid(side: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     return np.stack([rows, columns], axis=1).astype(np.float64)
 
 
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn the adjacent channel pairs of float32 x (..., H, L, D) by the angles of `table` (2, [R, 1,] L, D / 2)."""
+def rotate_(x: Tensor, table: Tensor) -> None:
+    """Turn float32 x (R, L, N, H, D) in place: adjacent channel pairs by the angles of `table`, (2, [R,] L, D / 2)."""
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.complex(table[0], table[1])).flatten(-2)
+    pairs *= torch.complex(table[0], table[1])[..., None, None, :]

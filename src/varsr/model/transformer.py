@@ -132,7 +132,7 @@ class Transformer(nn.Module):
         length = x.shape[1]
         table = self._table(scale)
         if places is not None:
-            table = table[:, places.repeat(len(labels), 1)].unsqueeze(2)  # (2, G T, 1, L, D / 2)
+            table = table[:, places.repeat(len(labels), 1)]  # (2, G T, L, D / 2)
         copies = len(x) // len(labels)
         *blocks, last = (
             (block, block.modulation[labels].to(x.dtype).repeat_interleave(copies, 0).transpose(0, 1).unsqueeze(2))
