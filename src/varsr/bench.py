@@ -118,7 +118,8 @@ def operations(upscaler: Upscaler, tiles: int, shortcuts: Shortcuts) -> dict[str
     with torch.device("meta"):
         model = VARSR(config).to("meta", dtype)
         batch = torch.empty(tiles, 3, config.tile_side, config.tile_side, dtype=dtype)
-    model.quantizer.float()
+    model.quantizer.float()  # these two are float32 whatever the rest is
+    model.transformer.rotary = model.transformer.rotary.float()
     counted: dict[str, int] = {}
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         _stages(
