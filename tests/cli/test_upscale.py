@@ -134,6 +134,41 @@ def test_a_traceback_only_for_debugging(varsr: Run) -> None:
         assert "Traceback" in result.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its shell cannot close a stream")
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "printed"),
+    [
+        ("2>&-", ["photo.jpg"], 0, "photo_x4.jpg\n"),
+        ("2>&-", ["nothing.jpg"], 4, ""),
+        (">&-", ["photo.jpg"], 0, ""),
+        ("<&- >&- 2>&-", ["photo.jpg"], 0, ""),
+        ("<&-", ["-", "-o", "photo_x4.jpg"], 4, ""),
+    ],
+)
+def test_a_closed_stream_takes_nothing_and_harms_nothing(
+    environment: dict[str, str], nano: Path, photo: Path, closed: str, arguments: list[str], code: int, printed: str
+) -> None:
+    """What would have gone there must end neither in the other stream nor in the result."""
+    command = [
+        "sh",
+        "-c",
+        f'"$@" {closed}',
+        "sh",
+        sys.executable,
+        "-m",
+        "varsr",
+        "upscale",
+        *arguments,
+        "-m",
+        str(nano),
+    ]
+    result = subprocess.run(command, env=environment, cwd=photo.parent, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (code, printed)
+    if code == 0:
+        with Image.open(photo.with_name("photo_x4.jpg")) as image:
+            image.load()
+
+
 @pytest.mark.parametrize(
     "arguments", [["upscale"], ["upscale", "a.jpg", "--nonsense"], ["nonsense"], ["upscale", "a.jpg", "--top-p", "2"]]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -51,10 +52,22 @@ def root(
 def main() -> None:
     """Run the command line; every error ends as one line on standard error and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    _replace_closed_streams()
     try:
         app()
     except Exception as error:
         sys.exit(messages.fail(error))
+
+
+def _replace_closed_streams() -> None:
+    """Put the null device where whoever started the program closed a standard stream (`2>&-`).
+
+    Python has None there, and the next file that is opened would get the stream's number: what libraries in C
+    print would end in it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _terminate(number: int, _: object) -> NoReturn:
