@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.deep import read_deep, write_deep
 from varsr.imaging.formats import BY_SUFFIX
-from varsr.imaging.photo import from_channels, from_image
+from varsr.imaging.photo import Photo, from_channels, from_image
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import resize
 from varsr.imaging.write import Encoding, check_fits, check_target, write_photo
@@ -58,6 +59,35 @@ def test_orientation_is_applied_and_reset(image: Image.Image, tmp_path: Path) ->
     assert written.getexif()[0x010F] == "a camera"
     upright = np.asarray(image.transpose(Image.Transpose.ROTATE_270), int)
     assert np.abs(np.asarray(written, int) - upright).mean() < 6
+
+
+def test_what_stands_behind_a_photograph_in_its_jpeg_is_left_out(image: Image.Image, tmp_path: Path) -> None:
+    """Phones and cameras put previews and gain maps there, which Pillow takes for further pages."""
+    exif = camera_exif()
+    exif[0x0112] = 6
+    preview = image.resize((12, 9))
+    image.save(tmp_path / "in.jpg", "MPO", save_all=True, append_images=[preview], exif=exif, quality=95)
+    with Image.open(tmp_path / "in.jpg") as opened:
+        assert opened.n_frames == 2  # type: ignore[attr-defined]
+    written = round_trip(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    assert (written.format, written.size) == ("JPEG", (36, 48))
+    assert written.getexif()[0x010F] == exif[0x010F]
+    upright = np.asarray(image.transpose(Image.Transpose.ROTATE_270), int)
+    assert np.abs(np.asarray(written, int) - upright).mean() < 6
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_thumbnails_are_no_pages(image: Image.Image, tmp_path: Path, first: bool, depth: type[np.generic]) -> None:
+    whole = np.asarray(image).astype(depth) * (np.iinfo(depth).max // 255)  # type: ignore[type-var]
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for pixels, kind in sorted(((whole, 0), (whole[::4, ::4], 1)), key=lambda page: page[1] == first):
+            writer.write(pixels, photometric="rgb", subfiletype=kind, metadata=None)
+    photo = read_photo(tmp_path / "in.tif", max_pixels=image.width * image.height)
+    assert (photo.following, photo.deep) == ((), depth is np.uint16)
+    np.testing.assert_allclose(photo.color * 255, np.asarray(image), atol=0.01)
+    with pytest.raises(InputError, match="pixels, more than"):
+        read_photo(tmp_path / "in.tif", max_pixels=image.width * image.height - 1)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -117,6 +147,66 @@ def test_sixteen_bits_written_by_others(tmp_path: Path, deep_values: np.ndarray)
     assert photo.deep
     assert photo.grey
     np.testing.assert_allclose(photo.color[..., 0] * 65535, deep_values[..., 0], atol=1)
+
+
+DEEP_TIFFS: dict[str, dict[str, Any]] = {
+    "LZW": {"compression": "lzw"},
+    "LZW of differences, big-endian": {"compression": "lzw", "predictor": True, "byteorder": ">"},
+    "deflate of differences": {"compression": "zlib", "predictor": True},
+    "tiles": {"tile": (16, 16), "compression": "lzw"},
+}
+
+
+@pytest.mark.parametrize("kind", DEEP_TIFFS)
+def test_sixteen_bits_as_other_programs_write_them(tmp_path: Path, deep_values: np.ndarray, kind: str) -> None:
+    pixels = np.ascontiguousarray(deep_values[..., :3])
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", **DEEP_TIFFS[kind])
+    photo = read_photo(tmp_path / "in.tif")
+    assert photo.deep
+    np.testing.assert_allclose(photo.color * 65535, pixels, atol=0.5)
+
+
+def test_further_channels_of_sixteen_bits(tmp_path: Path, deep_values: np.ndarray) -> None:
+    """Transparency, with which the colour may be multiplied, and selections, which are not part of the picture."""
+    color = deep_values[..., :3] / 65535
+    alpha = np.linspace(0.5, 1, color.shape[1])[None, :, None].repeat(len(color), 0)
+
+    def photo_of(colors: np.ndarray, **options: Any) -> Photo:
+        pixels = (np.concatenate((colors, alpha), -1) * 65535).round().astype(np.uint16)
+        tifffile.imwrite(tmp_path / "in.tif", pixels, **options)
+        return read_photo(tmp_path / "in.tif")
+
+    for kind, colors in (("unassalpha", color), ("assocalpha", color * alpha)):
+        photo = photo_of(colors, photometric="rgb", extrasamples=[kind])
+        assert photo.alpha is not None
+        np.testing.assert_allclose(photo.alpha, alpha, atol=1e-4)
+        np.testing.assert_allclose(photo.color, color, atol=1e-4)
+    photo = photo_of(color, photometric="rgb", extrasamples=["unspecified"])
+    assert photo.alpha is None
+    np.testing.assert_allclose(photo.color, color, atol=1e-4)
+    photo = photo_of(1 - color, photometric="separated")  # with black as the fourth ink
+    assert photo.alpha is None
+    np.testing.assert_allclose(photo.color, color * (1 - alpha), atol=0.02)
+
+
+def test_sixteen_bits_of_which_zero_is_white(tmp_path: Path, deep_values: np.ndarray) -> None:
+    grey = deep_values[..., 0]
+    tifffile.imwrite(tmp_path / "in.tif", 65535 - grey, photometric="miniswhite")
+    np.testing.assert_allclose(read_photo(tmp_path / "in.tif").color[..., 0] * 65535, grey, atol=0.5)
+
+
+@pytest.mark.parametrize("depth", [np.uint32, np.float32])
+def test_more_bits_are_refused(tmp_path: Path, depth: type[np.generic]) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.ones((8, 8), depth), photometric="minisblack")
+    with pytest.raises(InputError, match="32 bits a channel"):
+        read_photo(tmp_path / "in.tif")
+
+
+def test_raw_photographs_are_refused(tmp_path: Path) -> None:
+    """Many are TIFF files that begin with a thumbnail."""
+    tifffile.imwrite(tmp_path / "in.NEF", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match="raw photograph"):
+        read_photo(tmp_path / "in.NEF")
 
 
 def test_sixteen_bits_keep_their_metadata_and_orientation(tmp_path: Path, deep_values: np.ndarray) -> None:

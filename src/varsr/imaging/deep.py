@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,19 +22,26 @@ Deep = NDArray[np.uint16]
 """(H, W, C), C = 1 to 4."""
 FULL = 65_535
 _BITS_PER_SAMPLE = 258
+_MODES = ("RGB", "RGBA", "I;16", "I;16B")  # of Pillow's, those with sixteen bits that are read; CMYK is left to Pillow
 
 
 def is_deep(image: Image.Image, file: Path | BinaryIO) -> bool:
-    """Whether an opened picture has sixteen bits a channel."""
+    """Whether an opened picture, grey or in colour, has sixteen bits a channel."""
     if image.format == "PNG":
         return _header(file)[24:25] == b"\x10"
-    bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,)) if image.format == "TIFF" else (8,)  # type: ignore[attr-defined]
-    return set(bits) == {16}
+    if image.format != "TIFF" or image.mode not in _MODES:
+        return False
+    return set(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))) == {16}  # type: ignore[attr-defined]
 
 
-def read_deep(file: Path | BinaryIO, format: str) -> Picture:
-    """The pixels of a sixteen-bit PNG or TIFF, (H, W, C) in [0, 1]."""
-    pixels = _read_png(file) if format == "PNG" else _read_tiff(file)
+def read_deep(file: Path | BinaryIO, format: str, page: int = 0) -> Picture:
+    """The pixels of a sixteen-bit PNG, or of a page of a TIFF, (H, W, C) in [0, 1]."""
+    if format == "TIFF":
+        return _read_tiff(file, page)
+    return _scaled(_read_png(file))
+
+
+def _scaled(pixels: Deep) -> Picture:
     return pixels.astype(np.float32) / np.float32(FULL)
 
 
@@ -72,17 +80,31 @@ def _whole(file: BinaryIO) -> bytes:
     return file.read()
 
 
-def _read_tiff(file: Path | BinaryIO) -> Deep:
+def _read_tiff(file: Path | BinaryIO, number: int) -> Picture:
     try:
         with tifffile.TiffFile(file) as tiff:
-            page = tiff.pages[0]
+            page = tiff.pages[number]
+            assert isinstance(page, tifffile.TiffPage)
             pixels = page.asarray()
-            planar = len(pixels.shape) == 3 and pixels.shape[0] in (3, 4) and page.planarconfig == 2  # type: ignore[union-attr]
     except tifffile.TiffFileError as error:
         raise OSError(str(error)) from error
-    if planar:
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    values = _scaled(pixels if pixels.ndim == 3 else pixels[..., None])
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        values = 1 - values
+    return _with_alpha(values, page.extrasamples)
+
+
+def _with_alpha(values: Picture, extra: Sequence[int]) -> Picture:
+    """Channels without those that are neither colour nor transparency, the colour as if there were no transparency."""
+    colors = values.shape[-1] - len(extra)
+    color, alpha = values[..., :colors], values[..., colors : colors + 1]
+    if not extra or extra[0] == tifffile.EXTRASAMPLE.UNSPECIFIED:
+        return color
+    if extra[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
+        color = (color / np.maximum(alpha, 1 / FULL)).clip(0, 1)
+    return np.concatenate((color, alpha), axis=-1)
 
 
 def _write_png(pixels: Deep, file: Path | BinaryIO, metadata: dict[str, Any]) -> None:

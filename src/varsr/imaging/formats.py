@@ -7,6 +7,11 @@ from typing import Any
 
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 HEIF_SUFFIXES = (".heic", ".heif")
+RAW_SUFFIXES = (
+    ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw", ".nef", ".nrw",
+    ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+)  # fmt: skip
+"""Of raw photographs. Many are TIFF files in which the first picture is a thumbnail."""
 
 
 @dataclass(frozen=True)

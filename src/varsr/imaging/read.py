@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache
@@ -17,11 +18,15 @@ from varsr.errors import InputError
 from varsr.files import reason
 from varsr.imaging.deep import is_deep, read_deep
 from varsr.imaging.exif import UNWRITABLE, descriptive
-from varsr.imaging.formats import HEIF_SUFFIXES, READ
+from varsr.imaging.formats import HEIF_SUFFIXES, RAW_SUFFIXES, READ
 from varsr.imaging.photo import Metadata, Photo, from_channels, from_image
 from varsr.imaging.resize import Picture
 
 _ORIENTATION = 0x0112
+_SUBFILE_TYPE = 254  # of a page of a TIFF; its lowest bit marks a smaller version of another page
+_SEVERAL_IN_JPEG = "MPO"
+"""What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
+screens, depth or a second view. Programs show the first, and only that is upscaled."""
 
 
 def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
@@ -29,6 +34,8 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
 
     Raises `InputError` where the file holds none that is whole, or one of more than `max_pixels`.
     """
+    if path.suffix.lower() in RAW_SUFFIXES:
+        raise InputError(f"{path} is a raw photograph.", "Develop it first, to a TIFF or PNG of 16 bits a channel.")
     return _read(path, str(path), max_pixels)
 
 
@@ -42,13 +49,18 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
         with warnings.catch_warnings(), _opened(file) as opened:
             warnings.simplefilter("ignore")  # what Pillow merely warns of is either fine or fails below
             with Image.open(opened, formats=_readable()) as image:
+                numbers = _pictures(image)
+                if image.tell() != numbers[0]:
+                    image.seek(numbers[0])
                 if image.width * image.height > (max_pixels or image.width * image.height):
                     raise InputError(
                         f"{path} has {image.width} x {image.height} pixels, more than {max_pixels}.",
                         "Raise --max-pixels if you trust it.",
                     )
+                if image.format == "TIFF" and image.mode in ("I", "F"):
+                    raise InputError(f"{path} has 32 bits a channel.", "Save it with 16 bits a channel.")
                 image.load()
-                return _photo(image, file)
+                return _several(image, numbers) if len(numbers) > 1 else _photo(image, file, numbers[0])
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Check the path.") from error
     except IsADirectoryError as error:
@@ -70,13 +82,11 @@ def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
     return file.open("rb") if isinstance(file, Path) else nullcontext(file)
 
 
-def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
-    """The opened picture, upright, or all the pictures of an animation or of several pages."""
-    if getattr(image, "n_frames", 1) > 1:
-        return _several(image)
-    format = image.format or "PNG"
+def _photo(image: Image.Image, file: Path | BinaryIO, number: int) -> Photo:
+    """The opened picture, upright; `number` is its place in the file."""
+    format = "JPEG" if image.format == _SEVERAL_IN_JPEG else image.format or "PNG"
     orientation = image.getexif().get(_ORIENTATION, 1)
-    deep = read_deep(file, format) if format in ("PNG", "TIFF") and is_deep(image, file) else None
+    deep = read_deep(file, format, number) if format in ("PNG", "TIFF") and is_deep(image, file) else None
     with suppress(*UNWRITABLE):  # raised once the picture is turned
         ImageOps.exif_transpose(image, in_place=True)
     profile = image.info.get("icc_profile")
@@ -88,9 +98,25 @@ def _photo(image: Image.Image, file: Path | BinaryIO) -> Photo:
     return from_channels(_turned(deep, orientation), format, metadata, deep=True)
 
 
-def _several(image: Image.Image) -> Photo:
+def _pictures(image: Image.Image) -> list[int]:
+    """The numbers of a file's pictures, without those that are smaller versions of another or belong to it."""
+    count = getattr(image, "n_frames", 1)
+    if image.format == _SEVERAL_IN_JPEG or count == 1:
+        return [0]
+    if image.format != "TIFF":
+        return list(range(count))
+    return [number for number in range(count) if not _is_thumbnail(image, number)] or [0]
+
+
+def _is_thumbnail(page: Image.Image, number: int) -> bool:
+    page.seek(number)
+    return bool(page.tag_v2.get(_SUBFILE_TYPE, 0) & 1)  # type: ignore[attr-defined]
+
+
+def _several(image: Image.Image, numbers: Sequence[int]) -> Photo:
+    """All the pictures of an animation or of several pages."""
     frames = []
-    for number in range(image.n_frames):  # type: ignore[attr-defined]
+    for number in numbers:
         image.seek(number)
         image.load()  # some formats tell the duration only then
         duration = image.info.get("duration")
