@@ -22,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(_ordinary_mode())
+        with suppress(OSError):  # memory cards and network drives may have no permissions to set
+            temporary.chmod(_ordinary_mode())
         _sync(temporary)
         temporary.replace(path)
     except BaseException:

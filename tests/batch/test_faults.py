@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from tests.disk import small_disk
@@ -26,7 +27,7 @@ from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
 from varsr.restoration import Restoration
 
-FORMATS = ("jpg", "png", "webp", "tif", "bmp", "gif", "avif", "deep.png", "deep.tif")
+FORMATS = ("jpg", "png", "webp", "tif", "bmp", "gif", "avif", "deep.png", "deep.tif", "lzw.tif", "mpo.jpg")
 MUTANTS = 40  # of each format
 
 
@@ -50,6 +51,10 @@ def sample(suffix: str) -> bytes:
     if suffix.startswith("deep"):
         format = "PNG" if kind == "png" else "TIFF"
         write_deep(np.asarray(image, np.float32) / np.float32(255), buffer, format, {"dpi": (72.0, 72.0)})
+    elif suffix == "lzw.tif":
+        tifffile.imwrite(buffer, np.asarray(image).astype(np.uint16) * 257, compression="lzw", photometric="rgb")
+    elif suffix == "mpo.jpg":
+        image.save(buffer, "MPO", save_all=True, append_images=[image.resize((8, 6))])
     else:
         format = {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
         image.save(buffer, format)
@@ -201,6 +206,18 @@ def test_names_as_long_as_the_system_allows(upscaler: Upscaler, tmp_path: Path) 
     assert outcome.status == "done", outcome.error
     (outcome,) = do(upscaler, [Job(source, tmp_path / f"{'n' * 260}.png")])
     assert isinstance(outcome.error, OutputError)
+
+
+def test_a_place_that_knows_no_permissions(upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a memory card that another user has mounted."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    (tmp_path / "a.png").write_bytes(sample("png"))
+    (outcome,) = do(upscaler, [Job(tmp_path / "a.png", tmp_path / "b.png")])
+    assert outcome.status == "done", outcome.error
 
 
 def test_times_and_permissions_where_asked(upscaler: Upscaler, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-_DIRECTORIES = (0x8769, 0x8825)  # the pointers to the EXIF and to the GPS directory
+_EXIF = 0x8769
+_DIRECTORIES = (_EXIF, 0x8825)  # the pointers to the EXIF and to the GPS directory
+_SIDES = (0xA002, 0xA003)  # width and height in the EXIF directory, which the result no longer has
 _STRUCTURE = {
     *range(0x00FE, 0x010E), 0x0111, 0x0112, *range(0x0115, 0x011A), *range(0x011C, 0x0126), 0x012D, 0x013D,
     *range(0x0140, 0x0160), *range(0x0200, 0x0215), 0x02BC, 0x83BB, 0x8649, 0x8773,
@@ -30,6 +32,8 @@ def descriptive(exif: Image.Exif) -> bytes | None:
     for tag in _STRUCTURE & set(exif):
         del exif[tag]
     try:
+        for tag in _SIDES if _EXIF in exif else ():
+            exif.get_ifd(_EXIF).pop(tag, None)
         return exif.tobytes() if len(exif) else None
     except UNWRITABLE:
         return None
