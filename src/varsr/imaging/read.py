@@ -24,9 +24,11 @@ from varsr.imaging.resize import Picture
 
 _ORIENTATION = 0x0112
 _SUBFILE_TYPE = 254  # of a page of a TIFF; its lowest bit marks a smaller version of another page
-_SEVERAL_IN_JPEG = "MPO"
+_MPO = "MPO"
 """What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
-screens, depth or a second view. Programs show the first, and only that is upscaled."""
+screens, depth or a second view."""
+_ONE_IS_SHOWN = (_MPO, "HEIF")
+"""Formats with further pictures that programs do not show; they are left out."""
 
 
 def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
@@ -84,7 +86,7 @@ def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
 
 def _photo(image: Image.Image, file: Path | BinaryIO, number: int) -> Photo:
     """The opened picture, upright; `number` is its place in the file."""
-    format = "JPEG" if image.format == _SEVERAL_IN_JPEG else image.format or "PNG"
+    format = "JPEG" if image.format == _MPO else image.format or "PNG"
     orientation = image.getexif().get(_ORIENTATION, 1)
     deep = read_deep(file, format, number) if format in ("PNG", "TIFF") and is_deep(image, file) else None
     with suppress(*UNWRITABLE):  # raised once the picture is turned
@@ -101,8 +103,8 @@ def _photo(image: Image.Image, file: Path | BinaryIO, number: int) -> Photo:
 def _pictures(image: Image.Image) -> list[int]:
     """The numbers of a file's pictures, without those that are smaller versions of another or belong to it."""
     count = getattr(image, "n_frames", 1)
-    if image.format == _SEVERAL_IN_JPEG or count == 1:
-        return [0]
+    if count == 1 or image.format in _ONE_IS_SHOWN:
+        return [image.tell()]
     if image.format != "TIFF":
         return list(range(count))
     return [number for number in range(count) if not _is_thumbnail(image, number)] or [0]
