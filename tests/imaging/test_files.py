@@ -17,7 +17,7 @@ from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.deep import read_deep, write_deep
 from varsr.imaging.formats import BY_SUFFIX
-from varsr.imaging.photo import Photo, from_channels, from_image
+from varsr.imaging.photo import Metadata, Photo, from_channels, from_image
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import resize
 from varsr.imaging.write import Encoding, check_fits, check_target, write_photo
@@ -200,6 +200,14 @@ def test_more_bits_are_refused(tmp_path: Path, depth: type[np.generic]) -> None:
     tifffile.imwrite(tmp_path / "in.tif", np.ones((8, 8), depth), photometric="minisblack")
     with pytest.raises(InputError, match="32 bits a channel"):
         read_photo(tmp_path / "in.tif")
+
+
+def test_pillows_own_limit_is_not_ours(image: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow refuses 179 million pixels and warns of half as many, whatever --max-pixels says."""
+    image.save(tmp_path / "in.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_photo(tmp_path / "in.png", max_pixels=image.width * image.height).size == (36, 48)
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_raw_photographs_are_refused(tmp_path: Path) -> None:
@@ -410,6 +418,18 @@ def test_a_cameras_exif_goes_into_every_format(image: Image.Image, tmp_path: Pat
     assert exif.get_ifd(0x8769)[0x829A] == pytest.approx(1 / 250)
     assert not {0xA002, 0xA003} & set(exif.get_ifd(0x8769))
     assert exif.get_ifd(0x8825)[2] == (48, 8, 30)
+
+
+def test_metadata_too_long_for_jpeg_costs_no_picture(image: Image.Image, tmp_path: Path) -> None:
+    exif = camera_exif()
+    exif.get_ifd(0x8769)[0x927C] = b"m" * 90_000  # a maker's note
+    for name, photo in (
+        ("exif", replace(from_image(image), metadata=Metadata(exif=exif.tobytes(), xmp=b"<short/>"))),
+        ("xmp", replace(from_image(image), metadata=Metadata(exif=camera_exif().tobytes(), xmp=b"x" * 90_000))),
+    ):
+        write_photo(photo, tmp_path / f"{name}.jpg")
+        with Image.open(tmp_path / f"{name}.jpg") as written:
+            assert (bool(written.getexif()), "xmp" in written.info) == (name == "xmp", name == "exif")
 
 
 def test_a_density_that_only_exif_tells_is_kept(image: Image.Image, tmp_path: Path) -> None:

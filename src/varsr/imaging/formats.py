@@ -16,7 +16,10 @@ RAW_SUFFIXES = (
 
 @dataclass(frozen=True)
 class Format:
-    """A format that can be written. `lossless` holds what Pillow must be told for it, None where it cannot be."""
+    """A format that can be written. `lossless` holds what Pillow must be told for it, None where it cannot be.
+
+    `longest` is in pixels a side, `block` in bytes of EXIF or of XMP.
+    """
 
     name: str
     suffixes: tuple[str, ...]
@@ -27,6 +30,7 @@ class Format:
     deep: bool = False
     several: bool = False
     longest: int = 2**31 - 1
+    block: int = 2**31 - 1
     metadata: tuple[str, ...] = ("exif", "icc_profile", "dpi", "xmp")
 
 
@@ -39,6 +43,7 @@ FORMATS = (
         has_quality=True,
         transparency=False,
         longest=65_535,
+        block=65_500,
     ),
     Format("PNG", (".png",), deep=True, several=True, metadata=("exif", "icc_profile", "dpi", "pnginfo")),
     Format("WEBP", (".webp",), {"method": 4}, {"lossless": True}, has_quality=True, several=True, longest=16_383),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -48,7 +48,7 @@ def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:
 
 def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
     try:
-        with warnings.catch_warnings(), _opened(file) as opened:
+        with warnings.catch_warnings(), _without_pillows_limit(), _opened(file) as opened:
             warnings.simplefilter("ignore")  # what Pillow merely warns of is either fine or fails below
             with Image.open(opened, formats=_readable()) as image:
                 numbers = _pictures(image)
@@ -69,14 +69,22 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
         raise InputError(f"{path} is a folder.", "Name a picture in it.") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is no picture that can be read.", _advice(path)) from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large: {error}.", "Cut it into parts.") from error
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise InputError(
             f"{path} could not be read ({reason(error)}).", "The file may be damaged or incomplete."
         ) from error
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """How many pixels are too many is the caller's to say."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:

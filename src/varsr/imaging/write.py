@@ -151,7 +151,7 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
         options |= format.lossless
     if image.mode == "L":
         options.pop("subsampling", None)
-    metadata = {name: value for name, value in _metadata(photo).items() if name in format.metadata}
+    metadata = {name: value for name, value in _metadata(photo, format.block).items() if name in format.metadata}
     buffer = io.BytesIO()
     try:
         image.save(buffer, format.name, **options, **metadata, **_sequence(photo))
@@ -175,11 +175,13 @@ def _sequence(photo: Photo) -> dict[str, Any]:
     return options
 
 
-def _metadata(photo: Photo) -> dict[str, Any]:
+def _metadata(photo: Photo, block: int) -> dict[str, Any]:
+    """What Pillow is told, EXIF and XMP of more bytes than `block` left out."""
     kept = photo.metadata
-    found: dict[str, Any] = {"exif": kept.exif, "icc_profile": kept.icc_profile, "dpi": kept.dpi, "xmp": kept.xmp}
-    if kept.xmp is not None:  # PNG keeps it as a text of this name
+    exif, xmp = (None if data is None or len(data) > block else data for data in (kept.exif, kept.xmp))
+    found: dict[str, Any] = {"exif": exif, "icc_profile": kept.icc_profile, "dpi": kept.dpi, "xmp": xmp}
+    if xmp is not None:  # PNG keeps it as a text of this name
         text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", kept.xmp.decode("utf-8", "replace"))
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
         found["pnginfo"] = text
     return {name: value for name, value in found.items() if value is not None}
