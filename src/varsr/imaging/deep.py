@@ -42,7 +42,9 @@ def read_deep(file: Path | BinaryIO, format: str, page: int = 0) -> Picture:
 
 
 def _scaled(pixels: Deep) -> Picture:
-    return pixels.astype(np.float32) / np.float32(FULL)
+    values = pixels.astype(np.float32)
+    values /= FULL
+    return values
 
 
 def write_deep(channels: Picture, file: Path | BinaryIO, format: str, metadata: dict[str, Any]) -> None:

@@ -109,7 +109,8 @@ def from_image(image: Image.Image, format: str = "PNG", metadata: Metadata = NO_
         return from_channels(values.clip(0, 1), format, metadata, deep=True)
     grey = image.mode in ("1", "L", "LA", "La")
     mode = ("LA" if grey else "RGBA") if image.has_transparency_data else ("L" if grey else "RGB")
-    pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(255)
+    pixels = np.array(image if image.mode == mode else image.convert(mode), dtype=np.float32)
+    pixels /= 255  # in place and without a copy to convert: of a large picture each would be much
     return from_channels(pixels if pixels.ndim == 3 else pixels[..., None], format, metadata)
 
 
