@@ -480,6 +480,28 @@ def test_sequences_keep_their_metadata(frames: list[Image.Image], tmp_path: Path
         assert written.info["dpi"] == (300, 300)
 
 
+@pytest.mark.parametrize("orientations", [(6,), (1, 6)])
+def test_pages_of_sixteen_bits_keep_them(tmp_path: Path, orientations: tuple[int, ...]) -> None:
+    """Each turned as its orientation says."""
+    pages = np.random.default_rng(2).integers(0, 65536, (2, 12, 16, 3), dtype=np.uint16)
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for page, orientation in zip(pages, orientations, strict=False):
+            writer.write(page, photometric="rgb", extratags=[(0x0112, 3, 1, orientation, True)], metadata=None)
+    write_photo(read_photo(tmp_path / "in.tif"), tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as written:
+        found = [page.asarray() for page in written.pages]
+    assert len(found) == len(orientations)
+    for page, original, orientation in zip(found, pages, orientations, strict=False):
+        np.testing.assert_array_equal(page, np.rot90(original, -1 if orientation == 6 else 0))
+
+
+def test_pages_are_turned_upright(frames: list[Image.Image], tmp_path: Path) -> None:
+    frames[0].save(tmp_path / "in.tif", save_all=True, append_images=frames[1:], tiffinfo={0x0112: 8})
+    photo = read_photo(tmp_path / "in.tif")
+    for frame, expected in zip(photo.frames, frames, strict=True):
+        np.testing.assert_allclose(frame.color * 255, np.rot90(np.asarray(expected)), atol=0.01)
+
+
 def test_pages_of_different_sizes(frames: list[Image.Image], tmp_path: Path) -> None:
     frames[1] = frames[1].resize((20, 50)).convert("L")
     frames[0].save(tmp_path / "in.tif", save_all=True, append_images=frames[1:])

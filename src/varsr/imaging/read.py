@@ -61,8 +61,7 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
                     )
                 if image.format == "TIFF" and image.mode in ("I", "F"):
                     raise InputError(f"{path} has 32 bits a channel.", "Save it with 16 bits a channel.")
-                image.load()
-                return _several(image, numbers) if len(numbers) > 1 else _photo(image, file, numbers[0])
+                return _several(image, file, numbers) if len(numbers) > 1 else _photo(image, file, numbers[0])
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Check the path.") from error
     except IsADirectoryError as error:
@@ -95,7 +94,7 @@ def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
 def _photo(image: Image.Image, file: Path | BinaryIO, number: int) -> Photo:
     """The opened picture, upright; `number` is its place in the file."""
     format = "JPEG" if image.format == _MPO else image.format or "PNG"
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    orientation = _loaded(image)
     deep = read_deep(file, format, number) if format in ("PNG", "TIFF") and is_deep(image, file) else None
     with suppress(*UNWRITABLE):  # raised once the picture is turned
         ImageOps.exif_transpose(image, in_place=True)
@@ -123,18 +122,33 @@ def _is_thumbnail(page: Image.Image, number: int) -> bool:
     return bool(page.tag_v2.get(_SUBFILE_TYPE, 0) & 1)  # type: ignore[attr-defined]
 
 
-def _several(image: Image.Image, numbers: Sequence[int]) -> Photo:
-    """All the pictures of an animation or of several pages."""
+def _several(image: Image.Image, file: Path | BinaryIO, numbers: Sequence[int]) -> Photo:
+    """All the pictures of an animation or of several pages, upright."""
     frames = []
     for number in numbers:
         image.seek(number)
-        image.load()  # some formats tell the duration only then
-        duration = image.info.get("duration")
-        frame = _without_ink(image, None) if image.mode == "CMYK" else image
-        metadata = _metadata(image, None if image.mode == "CMYK" else image.info.get("icc_profile"))
-        photo = from_image(frame.copy(), image.format or "PNG", metadata)
-        frames.append(replace(photo, deep=False, duration=None if duration is None else round(duration)))
+        photo = _frame(image, file, number)
+        duration = image.info.get("duration")  # some formats tell it only once the frame is loaded
+        frames.append(replace(photo, duration=None if duration is None else round(duration)))
     return replace(frames[0], following=tuple(frames[1:]))
+
+
+def _frame(image: Image.Image, file: Path | BinaryIO, number: int) -> Photo:
+    orientation = _loaded(image)
+    ink = image.mode == "CMYK"
+    format = image.format or "PNG"
+    metadata = _metadata(image, None if ink else image.info.get("icc_profile"))
+    if format == "TIFF" and is_deep(image, file):
+        return from_channels(_turned(read_deep(file, format, number), orientation), format, metadata, deep=True)
+    # Pages of eight bits are turned by now, and animations have no orientation.
+    return replace(from_image(_without_ink(image, None) if ink else image.copy(), format, metadata), deep=False)
+
+
+def _loaded(image: Image.Image) -> int:
+    """Load a picture and return its orientation as the file has it: Pillow turns a TIFF meanwhile and forgets it."""
+    orientation: int = image.getexif().get(_ORIENTATION, 1)
+    image.load()
+    return orientation
 
 
 def _metadata(image: Image.Image, profile: bytes | None) -> Metadata:

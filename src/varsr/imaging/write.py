@@ -130,7 +130,7 @@ def encode(photo: Photo, encoding: Encoding) -> bytes:
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """In memory first: what goes wrong while writing is then told by the system, not by a codec in its own terms."""
     buffer = io.BytesIO()
-    if photo.deep and format.deep:
+    if photo.deep and format.deep and not photo.following:
         write_deep(photo.channels(), buffer, format.name, vars(photo.metadata))
         return buffer.getvalue()
     if format.name == "TIFF":
@@ -140,7 +140,7 @@ def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
 
 
 def _page(photo: Photo) -> Page:
-    pixels = stream.rounded(photo.channels(), np.dtype(np.uint8))
+    pixels = stream.rounded(photo.channels(), np.dtype(np.uint16 if photo.deep else np.uint8))
     height, width, planes = pixels.shape
     return Page([pixels], (height, width, planes), pixels.dtype, vars(photo.metadata))
 
