@@ -71,7 +71,7 @@ def _read_png(file: Path | BinaryIO) -> Deep:
     data = file.read_bytes() if isinstance(file, Path) else _whole(file)
     try:
         width, height, rows, info = png.Reader(bytes=data).asDirect()
-        pixels = np.fromiter((value for row in rows for value in row), np.uint16, width * height * info["planes"])
+        pixels = np.stack([np.asarray(row, np.uint16) for row in rows])
     except png.Error as error:
         raise OSError(str(error)) from error
     return pixels.reshape(height, width, info["planes"])
