@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +202,23 @@ def test_more_bits_are_refused(tmp_path: Path, depth: type[np.generic]) -> None:
     tifffile.imwrite(tmp_path / "in.tif", np.ones((8, 8), depth), photometric="minisblack")
     with pytest.raises(InputError, match="32 bits a channel"):
         read_photo(tmp_path / "in.tif")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "plain.jpg"])
+def test_a_pipe_with_a_name(image: Image.Image, tmp_path: Path, deep_values: np.ndarray, name: str) -> None:
+    """It can be read once, from beginning to end."""
+    os.mkfifo(tmp_path / name)
+    content = tmp_path / f"content-{name}"
+    if name.startswith("deep"):
+        kind = "PNG" if name.endswith("png") else "TIFF"
+        write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), content, kind, {})
+    else:
+        image.save(content)
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit((tmp_path / name).write_bytes, content.read_bytes())
+        photo = read_photo(tmp_path / name)
+    assert photo.deep == name.startswith("deep")
 
 
 def test_pillows_own_limit_is_not_ours(image: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ _BITS_PER_SAMPLE = 258
 _MODES = ("RGB", "RGBA", "I;16", "I;16B")  # of Pillow's, those with sixteen bits that are read; CMYK is left to Pillow
 
 
-def is_deep(image: Image.Image, file: Path | BinaryIO) -> bool:
+def is_deep(image: Image.Image, file: BinaryIO) -> bool:
     """Whether an opened picture, grey or in colour, has sixteen bits a channel."""
     if image.format == "PNG":
         return _header(file)[24:25] == b"\x10"
@@ -56,10 +56,7 @@ def write_deep(channels: Picture, file: Path | BinaryIO, format: str, metadata: 
         _write_tiff(pixels, file, metadata)
 
 
-def _header(file: Path | BinaryIO) -> bytes:
-    if isinstance(file, Path):
-        with file.open("rb") as opened:
-            return opened.read(32)
+def _header(file: BinaryIO) -> bytes:
     place = file.tell()
     file.seek(0)
     start = file.read(32)
@@ -83,6 +80,8 @@ def _whole(file: BinaryIO) -> bytes:
 
 
 def _read_tiff(file: Path | BinaryIO, number: int) -> Picture:
+    if not isinstance(file, Path):
+        file.seek(0)
     try:
         with tifffile.TiffFile(file) as tiff:
             page = tiff.pages[number]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -61,7 +61,7 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
                     )
                 if image.format == "TIFF" and image.mode in ("I", "F"):
                     raise InputError(f"{path} has 32 bits a channel.", "Save it with 16 bits a channel.")
-                return _several(image, file, numbers) if len(numbers) > 1 else _photo(image, file, numbers[0])
+                return _several(image, opened, numbers) if len(numbers) > 1 else _photo(image, opened, numbers[0])
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Check the path.") from error
     except IsADirectoryError as error:
@@ -86,12 +86,17 @@ def _without_pillows_limit() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
-    """The file, closed in the end whatever happens, which Pillow does not always see to."""
-    return file.open("rb") if isinstance(file, Path) else nullcontext(file)
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """The file, closed in the end whatever happens, which Pillow does not always see to; a pipe's content in memory."""
+    if not isinstance(file, Path):
+        yield file
+        return
+    with file.open("rb") as opened:
+        yield opened if opened.seekable() else io.BytesIO(opened.read())
 
 
-def _photo(image: Image.Image, file: Path | BinaryIO, number: int) -> Photo:
+def _photo(image: Image.Image, file: BinaryIO, number: int) -> Photo:
     """The opened picture, upright; `number` is its place in the file."""
     format = "JPEG" if image.format == _MPO else image.format or "PNG"
     orientation = _loaded(image)
@@ -122,7 +127,7 @@ def _is_thumbnail(page: Image.Image, number: int) -> bool:
     return bool(page.tag_v2.get(_SUBFILE_TYPE, 0) & 1)  # type: ignore[attr-defined]
 
 
-def _several(image: Image.Image, file: Path | BinaryIO, numbers: Sequence[int]) -> Photo:
+def _several(image: Image.Image, file: BinaryIO, numbers: Sequence[int]) -> Photo:
     """All the pictures of an animation or of several pages, upright."""
     frames = []
     for number in numbers:
@@ -133,7 +138,7 @@ def _several(image: Image.Image, file: Path | BinaryIO, numbers: Sequence[int]) 
     return replace(frames[0], following=tuple(frames[1:]))
 
 
-def _frame(image: Image.Image, file: Path | BinaryIO, number: int) -> Photo:
+def _frame(image: Image.Image, file: BinaryIO, number: int) -> Photo:
     orientation = _loaded(image)
     ink = image.mode == "CMYK"
     format = image.format or "PNG"
