@@ -72,7 +72,8 @@ def main() -> None:
         f"### {kind}\n\n{table(curve(upscaler, cases_of(options.photographs / 'validation', kind, 256), natural))}"
         for kind in ("clean", "hard")
     )
-    sections.insert(0, f"## The bars\n\n{bars(means['clean'], means['hard'], dots)}")
+    judged = bars(means["clean"], means["hard"], dots)
+    sections.insert(0, f"## The bars\n\n{judged}\n\nWhat was tried where one is missed: [README.md](README.md).")
     (HERE / "REPORT.md").write_text(page(options.photographs, upscaler, sections, curves))
 
 
