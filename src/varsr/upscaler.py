@@ -111,7 +111,8 @@ class Upscaler:
     ) -> Photo:
         """A photo restored at `size` (height, width).
 
-        Raises `RequestError` where an option does not suit the model, `TooLittleMemoryError`.
+        Raises `RequestError` where an option does not suit the model, `TooLittleMemoryError`, and `OutputError`
+        where a large picture waits on a disk that is full.
         """
         with memory_errors(self.engine.device):
             return photo.restored(np.concatenate(list(self.bands(photo, size, options, on_progress))))

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tests.disk import small_disk
 from tests.golden import DATA
 from varsr.choices import ColorFix
+from varsr.errors import OutputError
 from varsr.imaging.color import fixed_bands, low_frequencies
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture
@@ -56,3 +61,14 @@ def test_wavelet_kernel_is_binomial_with_growing_distance() -> None:
 
 def test_none_changes_nothing(picture: Picture) -> None:
     np.testing.assert_array_equal(fix_colors(picture, picture * 0, "none"), picture)
+
+
+def test_a_full_disk_for_temporary_files_is_told(
+    picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("varsr.imaging.color.IN_MEMORY", 1000)
+    with small_disk(tmp_path / "small", "256k") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(OutputError, match="temporary files"):
+            fix_colors(picture, picture, "adain")
+        monkeypatch.undo()

@@ -439,6 +439,16 @@ def test_a_cameras_exif_goes_into_every_format(image: Image.Image, tmp_path: Pat
     assert exif.get_ifd(0x8825)[2] == (48, 8, 30)
 
 
+def test_layers_in_a_tiff_do_not_travel(image: Image.Image, tmp_path: Path) -> None:
+    """Photoshop keeps them in a tag, which may be larger than the picture."""
+    layers = b"layers" * 20_000
+    tags = [(0x010F, 2, 0, "a camera", True), (0x935C, 7, len(layers), layers, True)]
+    tifffile.imwrite(tmp_path / "in.tif", np.asarray(image), photometric="rgb", extratags=tags, metadata=None)
+    for suffix in (".jpg", ".png"):
+        exif = round_trip(tmp_path / "in.tif", tmp_path / f"out{suffix}").getexif()
+        assert (exif[0x010F], 0x935C in exif) == ("a camera", False)
+
+
 def test_metadata_too_long_for_jpeg_costs_no_picture(image: Image.Image, tmp_path: Path) -> None:
     exif = camera_exif()
     exif.get_ifd(0x8769)[0x927C] = b"m" * 90_000  # a maker's note

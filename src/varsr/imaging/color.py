@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from varsr.choices import ColorFix
+from varsr.errors import OutputError
+from varsr.files import reason
 from varsr.imaging.resize import Picture
 
 LEVELS = 5
@@ -58,7 +61,8 @@ class _Moments:
 def _match_statistics(bands: Iterable[Picture], reference: Rows) -> Iterator[Picture]:
     """Each channel's mean and standard deviation as in the reference (AdaIN, Huang and Belongie 2017, eq. 8).
 
-    They are known when the last band has come: until then bands wait on disk where there are many.
+    They are known when the last band has come: until then bands wait on disk where there are many. Raises
+    `OutputError` where the disk is full.
     """
     own, wanted = _Moments(), _Moments()
     lengths, top = [], 0
@@ -66,7 +70,7 @@ def _match_statistics(bands: Iterable[Picture], reference: Rows) -> Iterator[Pic
         for band in bands:
             own.add(band)
             wanted.add(reference(top, top + len(band)))
-            waiting.write(np.ascontiguousarray(band).tobytes())
+            _append(waiting, band)
             lengths.append(band.shape)
             top += len(band)
         gain = wanted.deviation / own.deviation
@@ -75,6 +79,16 @@ def _match_statistics(bands: Iterable[Picture], reference: Rows) -> Iterator[Pic
         for shape in lengths:
             band = np.frombuffer(waiting.read(4 * int(np.prod(shape))), np.float32).reshape(shape)
             yield band * gain.astype(np.float32) + offset
+
+
+def _append(waiting: IO[bytes], band: Picture) -> None:
+    try:
+        waiting.write(np.ascontiguousarray(band).tobytes())
+    except OSError as error:
+        raise OutputError(
+            f"The folder for temporary files cannot hold the picture ({reason(error)}).",
+            "Set TMPDIR to a folder on a larger disk, or use --color-fix wavelet.",
+        ) from error
 
 
 def _exchange_low_frequencies(bands: Iterable[Picture], reference: Rows) -> Iterator[Picture]:
