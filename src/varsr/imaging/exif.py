@@ -18,8 +18,8 @@ _STRUCTURE = {
     *range(0x00FE, 0x010E), 0x0111, 0x0112, *range(0x0115, 0x011A), *range(0x011C, 0x0126), 0x012D, 0x013D,
     *range(0x0140, 0x0160), *range(0x0200, 0x0215), 0x02BC, 0x83BB, 0x8649, 0x8773, 0x935C, 0xC44F,
 }  # fmt: skip
-"""Tags that tell how a TIFF is stored, what is kept by other means, or Photoshop's layers. The density is not among them: in WebP and AVIF
-it stands nowhere else."""
+"""Tags that tell how a TIFF is stored, what is kept by other means, or Photoshop's layers. The density is not among
+them: in WebP and AVIF it stands nowhere else."""
 _HEADERS = {False: b"II\x2a\x00\x08\x00\x00\x00", True: b"II\x2b\x00\x08\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00"}
 _LONG, _LONG8 = 4, 16
 UNWRITABLE = (AttributeError, OverflowError, TypeError, ValueError, struct.error)
