@@ -78,13 +78,18 @@ def test_what_stands_behind_a_photograph_in_its_jpeg_is_left_out(image: Image.Im
     assert np.abs(np.asarray(written, int) - upright).mean() < 6
 
 
+@pytest.mark.parametrize("kind", [1, 4])
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_thumbnails_are_no_pages(image: Image.Image, tmp_path: Path, first: bool, depth: type[np.generic]) -> None:
+def test_thumbnails_and_masks_are_no_pages(
+    image: Image.Image, tmp_path: Path, kind: int, first: bool, depth: type[np.generic]
+) -> None:
     whole = np.asarray(image).astype(depth) * (np.iinfo(depth).max // 255)  # type: ignore[type-var]
     with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
-        for pixels, kind in sorted(((whole, 0), (whole[::4, ::4], 1)), key=lambda page: page[1] == first):
-            writer.write(pixels, photometric="rgb", subfiletype=kind, metadata=None)
+        for pixels, type in sorted(((whole, 0), (whole[::4, ::4], 1)), key=lambda page: page[1], reverse=first):
+            writer.write(pixels, photometric="rgb", subfiletype=type, metadata=None)
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as tiff:
+        tiff.pages[0 if first else 1].tags[254].overwrite(kind)  # type: ignore[union-attr]  # no masks are written
     photo = read_photo(tmp_path / "in.tif", max_pixels=image.width * image.height)
     assert (photo.following, photo.deep) == ((), depth is np.uint16)
     np.testing.assert_allclose(photo.color * 255, np.asarray(image), atol=0.01)

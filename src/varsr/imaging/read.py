@@ -23,7 +23,8 @@ from varsr.imaging.photo import Metadata, Photo, from_channels, from_image
 from varsr.imaging.resize import Picture
 
 _ORIENTATION = 0x0112
-_SUBFILE_TYPE = 254  # of a page of a TIFF; its lowest bit marks a smaller version of another page
+_SUBFILE_TYPE = 254  # of a page of a TIFF
+_SMALLER, _MASK = 1, 4  # bits of it: a smaller version of another page, another page's transparency
 _MPO = "MPO"
 """What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
 screens, depth or a second view."""
@@ -119,12 +120,12 @@ def _pictures(image: Image.Image) -> list[int]:
         return [image.tell()]
     if image.format != "TIFF":
         return list(range(count))
-    return [number for number in range(count) if not _is_thumbnail(image, number)] or [0]
+    return [number for number in range(count) if _is_page(image, number)] or [0]
 
 
-def _is_thumbnail(page: Image.Image, number: int) -> bool:
-    page.seek(number)
-    return bool(page.tag_v2.get(_SUBFILE_TYPE, 0) & 1)  # type: ignore[attr-defined]
+def _is_page(image: Image.Image, number: int) -> bool:
+    image.seek(number)
+    return not image.tag_v2.get(_SUBFILE_TYPE, 0) & (_SMALLER | _MASK)  # type: ignore[attr-defined]
 
 
 def _several(image: Image.Image, file: BinaryIO, numbers: Sequence[int]) -> Photo:
