@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.measures import LUMA
 from varsr.imaging.resize import Picture, resize
 
 Numbers = NDArray[np.floating[Any]]
 REACH = 3  # pixels of the input that the filter sees to each side
 BLOCK = 8  # pixels of the input: it is fitted to the dark squares of a chessboard and judged on the light, and reversed
-LUMA = np.array([0.299, 0.587, 0.114])
 RIDGE = 1e-4
 
 

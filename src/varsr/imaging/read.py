@@ -147,7 +147,7 @@ def _frame(image: Image.Image, file: BinaryIO, number: int) -> Photo:
     if format == "TIFF" and is_deep(image, file):
         return from_channels(_turned(read_deep(file, format, number), orientation), format, metadata, deep=True)
     # Pages of eight bits are turned by now, and animations have no orientation.
-    return replace(from_image(_without_ink(image, None) if ink else image.copy(), format, metadata), deep=False)
+    return replace(from_image(_without_ink(image, None) if ink else image, format, metadata), deep=False)
 
 
 def _loaded(image: Image.Image) -> int:
