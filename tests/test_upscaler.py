@@ -15,11 +15,15 @@ from PIL import Image
 
 import varsr
 from tests.golden import DATA
-from tests.nano import MINI_LIKE, write_nano
+from tests.nano import LARGE, MINI_LIKE, NANO, write_nano
 from varsr import Options, Sampling, Upscaler
+from varsr.device import Precision
+from varsr.engine import Engine
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
 from varsr.imaging.tiles import plan_tiles
+from varsr.model.config import ModelConfig
 from varsr.model.shortcuts import EXACT, FAST
+from varsr.model.varsr import VARSR
 from varsr.progress import Progress
 
 
@@ -206,6 +210,22 @@ def test_narrow_types_come_near(nano: Path, upscaler: Upscaler, image: Image.Ima
     assert np.abs(difference).mean() < 20  # tokens of a random model flip easily
 
 
+@pytest.mark.parametrize(
+    ("config", "device", "precision", "tiles"),
+    [
+        (NANO, "cpu", Precision(torch.bfloat16, torch.bfloat16), 8),
+        (NANO, "cpu", Precision(torch.bfloat16, torch.float32), 4),
+        (NANO, "cpu", Precision(torch.bfloat16, torch.float32, int8=True), 1),
+        (LARGE, "cpu", Precision(torch.bfloat16, torch.bfloat16), 1),
+        (LARGE, "cuda", Precision(torch.bfloat16, torch.bfloat16), 8),
+        (NANO, "cuda", Precision(torch.bfloat16, torch.bfloat16), 8),
+    ],
+)
+def test_tiles_at_a_time(config: ModelConfig, device: str, precision: Precision, tiles: int) -> None:
+    with torch.device("meta"):
+        assert Engine(VARSR(config), torch.device(device), precision).batch_size == tiles
+
+
 def test_public_names() -> None:
     for name in varsr.__all__:
         assert getattr(varsr, name) is not None
@@ -220,21 +240,22 @@ def test_fast_mode_takes_every_shortcut_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "options", "predicted", "decoded"),
+    ("overlap", "blend", "options", "predicted", "decoded"),
     [
-        (0.25, Options(), 8, 8),
-        (0.25, Options(speed="fast"), 4, 4),
-        (0.125, Options(), 4, 8),
-        (0.125, Options(speed="fast"), 0, 4),
-        (0.125, Options(overlap=0), 0, 8),
-        (0.125, Options(overlap=12, speed="fast"), 12, 12),
+        (0.25, 0.25, Options(), 8, 8),
+        (0.25, 0.25, Options(speed="fast"), 4, 4),
+        (0.125, 0.25, Options(), 4, 8),
+        (0.0, 0.125, Options(), 0, 4),
+        (0.0, 0.125, Options(speed="fast"), 0, 4),
+        (0.125, 0.25, Options(overlap=0), 0, 8),
+        (0.125, 0.25, Options(overlap=12, speed="fast"), 12, 12),
     ],
 )
 def test_tiles_overlap_as_the_model_says_and_less_in_fast_mode_but_are_always_blended(
-    tmp_path: Path, share: float, options: Options, predicted: int, decoded: int
+    tmp_path: Path, overlap: float, blend: float, options: Options, predicted: int, decoded: int
 ) -> None:
     """In a map of 256 cells, which tiles of 32 cover in the fewest steps that the overlap allows."""
-    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32), overlap=share))
+    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32), overlap=overlap, blend=blend))
     upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
     assert upscaler.tiles((2048, 2048), options) == plan_tiles(256, 256, 32, predicted)
     assert upscaler.windows((2048, 2048), options) == plan_tiles(256, 256, 32, decoded)

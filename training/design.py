@@ -33,11 +33,12 @@ MINI = ModelConfig(
     ),
     prefix=PrefixConfig(widths=(96, 192), stem=4),
     transformer=TransformerConfig(depth=6, width=256, heads=4),
-    corrector=CorrectorConfig(width=192, blocks=3),
+    corrector=CorrectorConfig(width=192, blocks=3, steps=5),
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
-    guidance=GuidanceConfig(single=1.0, tiled=1.0),
+    guidance=GuidanceConfig(single=3.0, tiled=3.0, scales=3),
     fidelity=1.0,
-    overlap=0.125,
+    overlap=0.0,
+    blend=0.125,
 )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from varsr.model.config import GuidanceConfig, ModelConfig
+from varsr.model.config import ModelConfig
 from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
 
 
@@ -35,7 +35,7 @@ def main() -> None:
         torch.load(options.finish / "state.pt", weights_only=True, map_location="cpu")["config"]
     )
     if options.guidance is not None:
-        config = replace(config, guidance=GuidanceConfig(options.guidance, options.guidance))
+        config = replace(config, guidance=replace(config.guidance, single=options.guidance, tiled=options.guidance))
     corrector = replace(config.corrector, gain=round(options.gain * config.corrector.gain, 3))
     config = replace(config, corrector=corrector)
     tensors = {

@@ -198,6 +198,7 @@ def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]
         fidelity=MINI.fidelity,
         guidance=MINI.guidance,
         overlap=MINI.overlap,
+        blend=MINI.blend,
     )
 
 

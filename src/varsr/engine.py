@@ -57,11 +57,12 @@ class Engine:
 
     @property
     def batch_size(self) -> int:
-        """Tiles at a time: a CPU is busy with one, unless the model is small."""
+        """Tiles at a time: a CPU is busy with one of a large model, and the sooner the slower it computes."""
         if self.precision.int8:
             return 1
-        small = self.model.config.transformer.width <= 512
-        return 8 if small or self.device.type == "cuda" else 1
+        if not self.model.config.is_small:
+            return 8 if self.device.type == "cuda" else 1
+        return 4 if self.device.type == "cpu" and self.precision.compute == torch.float32 else 8
 
     @property
     def fills_batches(self) -> bool:

@@ -38,8 +38,8 @@ class Options:
 
     `cfg` is the strength of guidance, 0 for none. `overlap` is in latent cells. The result depends on `seed`
     where something is drawn: by the corrector, and by `sampling` unless its `top_k` is 1. `speed` "fast" takes an
-    eighth of a tile's side off the overlap, and the shortcuts of `model.shortcuts`; `kept_tokens`, `guided_tokens`,
-    `guided_scales` and `corrector_steps` set each of them by itself.
+    eighth of a tile's side off the overlap, decodes with no more than an eighth, and takes the shortcuts of
+    `model.shortcuts`; `kept_tokens`, `guided_tokens`, `guided_scales` and `corrector_steps` set each of them by itself.
     """
 
     cfg: float | None = None
@@ -181,22 +181,20 @@ class Upscaler:
 
         Raises as `tiles` does.
         """
-        config = self.model.config
-        overlap = max(self._overlap(options), self._less_if_fast(config.decoded_overlap, options))
-        return plan_tiles(*self._cells(size), config.latent_side, overlap)
+        side, blend = self.model.config.latent_side, self.model.config.decoded_overlap
+        if options.speed == "fast":
+            blend = min(blend, math.ceil(side / 8))
+        return plan_tiles(*self._cells(size), side, max(self._overlap(options), blend))
 
     def _overlap(self, options: Options) -> int:
+        side, overlap = self.model.config.latent_side, self.model.config.default_overlap
         if options.overlap is None:
-            return self._less_if_fast(self.model.config.default_overlap, options)
-        side = self.model.config.latent_side
+            return max(0, overlap - math.ceil(side / 8)) if options.speed == "fast" else overlap
         if not 0 <= options.overlap < side:
             raise RequestError(
                 f"Tiles of {side} cells cannot overlap by {options.overlap}.", f"Use --tile-overlap 0 to {side - 1}."
             )
         return options.overlap
-
-    def _less_if_fast(self, overlap: int, options: Options) -> int:
-        return max(0, overlap - math.ceil(self.model.config.latent_side / 8)) if options.speed == "fast" else overlap
 
     def _cells(self, size: Size) -> Size:
         height, width = (side // self.model.config.tokenizer.stride for side in self._padded(size))

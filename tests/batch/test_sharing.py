@@ -62,10 +62,10 @@ def run(upscaler: Upscaler, jobs: list[Job]) -> list[np.ndarray]:
 
 
 def test_small_pictures_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
-    side = upscaler.model.config.tile_side
-    jobs = pictures(tmp_path, [side] * 16)  # a tile each
+    side, size = upscaler.model.config.tile_side, upscaler.engine.batch_size
+    jobs = pictures(tmp_path, [side] * 2 * size)  # a tile each
     run(upscaler, jobs)
-    assert batches == [8, 8]
+    assert batches == [size, size]
 
 
 def test_each_is_what_it_is_alone_to_the_bit(upscaler: Upscaler, tmp_path: Path) -> None:
@@ -80,11 +80,11 @@ def test_each_is_what_it_is_alone_to_the_bit(upscaler: Upscaler, tmp_path: Path)
 
 
 def test_frames_of_an_animation_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
-    side = upscaler.model.config.tile_side
-    frames = [Image.open(job.source).convert("RGB") for job in pictures(tmp_path, [side] * 8)]
+    side, size = upscaler.model.config.tile_side, upscaler.engine.batch_size
+    frames = [Image.open(job.source).convert("RGB") for job in pictures(tmp_path, [side] * size)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
     run(upscaler, [Job(tmp_path / "a.webp", tmp_path / "b.webp")])
-    assert batches == [8]
+    assert batches == [size]
 
 
 def test_a_damaged_picture_between_them_is_its_own_failure(upscaler: Upscaler, tmp_path: Path) -> None:

@@ -126,6 +126,16 @@ def test_too_little_memory(environment: dict[str, str], nano: Path, photo: Path)
     complains(result, 7, "too little memory")
 
 
+@pytest.mark.parametrize(("own", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_leave_the_cores_to_others(
+    varsr: Run, nano: Path, photo: Path, own: dict[str, str], expected: str
+) -> None:
+    shown = varsr("upscale", photo, "-m", nano, OMP_DISPLAY_ENV="true", **own).stderr
+    if "OMP_WAIT_POLICY" not in shown:
+        pytest.skip("this OpenMP does not show its settings")
+    assert f"OMP_WAIT_POLICY = '{expected}'" in shown
+
+
 def test_a_traceback_only_for_debugging(varsr: Run) -> None:
     assert "Traceback" not in varsr("upscale", "nowhere.jpg").stderr
     for arguments in (("upscale", "nowhere.jpg", "--debug"), ("--debug", "upscale", "nowhere.jpg")):

@@ -36,6 +36,10 @@ def edited(**changes: object) -> str:
         (edited(transformer={"depth": True, "width": 32, "heads": 2}), "depth"),
         (edited(transformer={"depth": 2, "width": 30, "heads": 2}), "multiple of four"),
         (edited(overlap=1.0), "cannot overlap"),
+        (edited(blend=1.0), "cannot overlap"),
+        (edited(guidance={"scales": 1}), "two scales or more"),
+        (edited(guidance={"scales": "all"}), "scales"),
+        (edited(guidance={"single": None}), "single"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, complaint: str) -> None:

@@ -29,6 +29,14 @@ def test_a_layer_is_near_to_itself() -> None:
     assert Int8Linear(linear)(x.bfloat16()).dtype == torch.bfloat16
 
 
+def test_sums_of_the_largest_values_have_room() -> None:
+    """Without VNNI two products of the largest numbers overflow the sixteen bits in which they are added."""
+    layer = Linear(64, 64).requires_grad_(False)
+    layer.weight.fill_(1)
+    layer.bias.zero_()
+    torch.testing.assert_close(Int8Linear(layer)(torch.ones(3, 64)), torch.full((3, 64), 64.0))
+
+
 def test_a_model_in_int8(tiny: Path, tiny_model: VARSR) -> None:
     """The blocks' layers are replaced, and the picture stays near that of float32."""
     model = load_model(tiny, CPU, pick_precision("int8", CPU))

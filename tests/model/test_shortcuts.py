@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -87,6 +90,17 @@ def test_guidance_can_begin_late(tiny_model: VARSR, tiles: Tensor, exact: list[P
         assert not torch.equal(positive, negative)
     torch.testing.assert_close(late[count - 3].hidden[:1], never[count - 3].hidden)
     for mine, expected in zip(predicted(tiny_model, tiles, Shortcuts(guided_scales=count)), exact, strict=True):
+        assert torch.equal(mine.latent, expected.latent)
+
+
+@pytest.mark.parametrize("told", [None, 3])
+def test_a_model_may_begin_late_by_itself_unless_told_otherwise(
+    tiny_model: VARSR, tiles: Tensor, told: int | None
+) -> None:
+    late = copy(tiny_model)
+    late.config = replace(tiny_model.config, guidance=replace(tiny_model.config.guidance, scales=2))
+    found = predicted(late, tiles, Shortcuts(guided_scales=told))
+    for mine, expected in zip(found, predicted(tiny_model, tiles, Shortcuts(guided_scales=told or 2)), strict=True):
         assert torch.equal(mine.latent, expected.latent)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import CPU, FLOAT32
-from tests.nano import MINI_LIKE, NANO, write_nano
+from tests.nano import LARGE, MINI_LIKE, write_nano
 from varsr.model.attention import _attend_by_products
 from varsr.model.sampling import ARGMAX, Sampling, TileNoise
 from varsr.model.tokenizer import Decoder, Upsample
@@ -104,7 +104,7 @@ def test_narrow_weights_compute_what_wide_ones_do(tmp_path: Path) -> None:
     from varsr.device import Precision
 
     path = tmp_path / "nano.safetensors"
-    write_nano(path, NANO)
+    write_nano(path, LARGE)
     narrow = load_model(path, CPU, Precision(torch.bfloat16, torch.float32))
     wide = load_model(path, CPU, Precision(torch.bfloat16, torch.float32))
     for parameter in wide.parameters():

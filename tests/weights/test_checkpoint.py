@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import CPU, FLOAT32
-from tests.nano import NANO, write_nano
+from tests.nano import LARGE, NANO, write_nano
 from varsr.device import Precision
 from varsr.errors import WeightsError
 from varsr.model.config import ModelConfig
@@ -39,9 +39,12 @@ def test_every_tensor_arrives(nano: Path) -> None:
             assert not tensor.is_meta
 
 
-def test_types_asked_for(nano: Path) -> None:
-    model = load_model(nano, CPU, Precision(torch.bfloat16, torch.float32))
-    assert model.transformer.head.weight.dtype == torch.bfloat16
+@pytest.mark.parametrize(("config", "held"), [(LARGE, torch.bfloat16), (NANO, torch.float32)])
+def test_types_asked_for(tmp_path: Path, config: ModelConfig, held: torch.dtype) -> None:
+    """Matrices that would have to be widened at each use are held narrow only where that saves much memory."""
+    write_nano(tmp_path / "model.safetensors", config)
+    model = load_model(tmp_path / "model.safetensors", CPU, Precision(torch.bfloat16, torch.float32))
+    assert model.transformer.head.weight.dtype == held
     assert model.transformer.head.bias.dtype == torch.float32
     assert model.quantizer.codebook.dtype == torch.float32
 

@@ -52,6 +52,7 @@ def root(
 def main() -> None:
     """Run the command line; every error ends as one line on standard error and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin wait for each other beside a busy program
     _replace_closed_streams()
     try:
         app()

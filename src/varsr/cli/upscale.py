@@ -79,13 +79,13 @@ _temperature = _option(panel=GENERATION, min=0.01, help="Flatten (above 1) or sh
 _no_corrector = _option("--no-corrector", panel=GENERATION, help="Leave quantization errors as they are.")
 _color_fix = _option(panel=GENERATION, help="Bring colours back to the input's.", default="the model's")
 _speed = _option(
-    "--speed", panel=SPEED, help="fast computes less than half, and changes the picture a little: see the five below."
+    "--speed", panel=SPEED, help="fast computes much less, and changes the picture a little: see the five below."
 )
 _tile_overlap = _option(
     panel=SPEED,
     min=0,
     help="Latent cells that neighbouring tiles share when they are predicted.",
-    default="8 of 32 for varsr, 2 of 16 for mini; fast: 4 and 0",
+    default="8 of 32 for varsr, 0 of 16 for mini; fast: 4 and 0",
 )
 _kept_tokens = _option(
     panel=SPEED,
@@ -98,9 +98,15 @@ _guided_tokens = _option(
     panel=SPEED, min=0.01, max=1, help="Share of these that guidance looks at in the last.", default="1; fast: 0.5"
 )
 _guided_scales = _option(
-    panel=SPEED, min=2, max=100, help="How many of the last scales are guided.", default="all; fast: 3"
+    panel=SPEED,
+    min=2,
+    max=100,
+    help="How many of the last scales are guided.",
+    default="all for varsr, 3 for mini; fast: 3",
 )
-_corrector_steps = _option(panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10; fast: 5")
+_corrector_steps = _option(
+    panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10 for varsr, 5 for mini; fast: 5"
+)
 _batch_size = _option(panel=MACHINE, min=1, help="Tiles at a time.", default="by model and device")
 _device = _option(panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")
 _dtype = _option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 OFFICIAL_SCALES = (1, 2, 3, 4, 6, 9, 13, 18, 24, 32)
 
@@ -96,10 +96,14 @@ class CorrectorConfig:
 
 @dataclass(frozen=True)
 class GuidanceConfig:
-    """Default strength of classifier-free guidance for one tile and for several."""
+    """Classifier-free guidance: its default strength for one tile and for several.
+
+    `scales` is how many of the last scales are guided, by default all.
+    """
 
     single: float = 6.0
     tiled: float = 7.0
+    scales: int | None = None
 
     def strength(self, tiles: int) -> float:
         """The default for a picture of so many tiles."""
@@ -110,8 +114,8 @@ class GuidanceConfig:
 class ModelConfig:
     """A whole model.
 
-    `scales` are the sides of its token maps, coarse to fine; `overlap` is the share of a tile's side that neighbours
-    have in common when they are predicted. `fidelity` and `overlap` are defaults.
+    `scales` are the sides of its token maps, coarse to fine; `overlap` and `blend` are the shares of a tile's side that
+    neighbours have in common when they are predicted and when they are decoded. `fidelity` and `overlap` are defaults.
     """
 
     tokenizer: TokenizerConfig
@@ -122,6 +126,7 @@ class ModelConfig:
     guidance: GuidanceConfig = GuidanceConfig()
     fidelity: float = 0.0
     overlap: float = 0.25
+    blend: float = 0.25
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
@@ -133,8 +138,11 @@ class ModelConfig:
             )
         if self.tile_side % self.prefix.stride:
             raise ConfigError(f"a tile of {self.tile_side} px has no whole number of prefix tokens")
-        if not 0 <= self.overlap < 1:
-            raise ConfigError(f"tiles cannot overlap by {self.overlap} of their sides")
+        for share in (self.overlap, self.blend):
+            if not 0 <= share < 1:
+                raise ConfigError(f"tiles cannot overlap by {share} of their sides")
+        if self.guidance.scales is not None and self.guidance.scales < 2:
+            raise ConfigError("two scales or more must be guided")
 
     @property
     def latent_side(self) -> int:
@@ -153,8 +161,13 @@ class ModelConfig:
 
     @property
     def decoded_overlap(self) -> int:
-        """Latent cells that neighbours share when they are decoded: a quarter of a tile, to blend over."""
-        return self.latent_side // 4
+        """Latent cells that neighbours share when they are decoded, to blend over."""
+        return int(self.blend * self.latent_side)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether a batch of tiles, not the weights, is what takes memory and keeps a processor busy."""
+        return self.transformer.width <= 512
 
     @property
     def prefix_side(self) -> int:
@@ -202,11 +215,13 @@ def _build(kind: type[T], data: Any, where: str) -> T:
 def _value(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return _build(hint, value, where)  # type: ignore[arg-type]
+    if value is None and type(None) in get_args(hint):
+        return None
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint is bool and isinstance(value, bool):
         return value
-    if hint is int and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if hint in (int, int | None) and isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     if isinstance(value, list) and value and all(isinstance(v, int) and v > 0 for v in value):
         return tuple(value)

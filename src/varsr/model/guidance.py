@@ -13,6 +13,11 @@ def labels(strength: float, device: torch.device) -> Tensor:
     return torch.arange(2 if strength else 1, device=device)  # POSITIVE, NEGATIVE
 
 
+def first_scale(guided: int | None, scales: int) -> int:
+    """The first of so many scales that is predicted under both labels, where the last `guided` are; None for all."""
+    return 0 if guided is None else max(0, scales - guided)
+
+
 def strength_at(strength: float, scale: int, scales: int) -> float:
     """Strength at a scale: it rises in equal steps from none at the first to all at the last."""
     return strength * scale / (scales - 1)

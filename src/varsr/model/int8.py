@@ -1,4 +1,4 @@
-"""Matrix products of eight bits, for processors that have no bfloat16: three times as fast there as float32.
+"""Matrix products of eight bits, for processors that have no bfloat16: with VNNI twice as fast there as float32.
 
 Weights are rounded once, each output channel to its own range; activations as they come, to the range of the tensor.
 What a tile comes to therefore depends on what is multiplied with it, so tiles are computed one at a time.
@@ -7,6 +7,7 @@ What a tile comes to therefore depends on what is multiplied with it, so tiles a
 from __future__ import annotations
 
 import warnings
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +23,37 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: Linear) -> None:
         super().__init__()
-        weight = linear.weight.float()
-        scales = (weight.abs().amax(1) / LARGEST).clamp(min=1e-12).double()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch tells of a successor that is a package of its own
-            rounded = torch.quantize_per_channel(
-                weight, scales, torch.zeros(len(weight), dtype=torch.int64), 0, torch.qint8
-            )
-            self._packed = torch.ops.quantized.linear_prepack(rounded, linear.bias.float())
+        self._packed = _packed(linear.weight.float(), linear.bias.float())
+        self._spares_a_bit = sums_overflow()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        out: Tensor = torch.ops.quantized.linear_dynamic(x.float(), self._packed)
+        out: Tensor = torch.ops.quantized.linear_dynamic(x.float(), self._packed, self._spares_a_bit)
         return out.to(x.dtype)
+
+
+@cache
+def sums_overflow() -> bool:
+    """Whether sums of eight-bit products go wrong here.
+
+    Processors without VNNI add products in pairs to sixteen bits, in which two of the largest have no room: there
+    activations are rounded to seven bits.
+    """
+    ones = torch.ones(64, 64)
+    found: Tensor = torch.ops.quantized.linear_dynamic(ones, _packed(ones, torch.zeros(64)))
+    return bool((found - 64).abs().max() > 1)
+
+
+def _packed(weight: Tensor, bias: Tensor) -> torch.ScriptObject:
+    """A float32 layer's weight (O, I) and bias (O), rounded and ordered as the kernel needs them."""
+    scales = (weight.abs().amax(1) / LARGEST).clamp(min=1e-12).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch tells of a successor that is a package of its own
+        rounded = torch.quantize_per_channel(
+            weight, scales, torch.zeros(len(weight), dtype=torch.int64), 0, torch.qint8
+        )
+        packed: torch.ScriptObject = torch.ops.quantized.linear_prepack(rounded, bias)
+    return packed
 
 
 def round_to_int8(model: VARSR) -> None:

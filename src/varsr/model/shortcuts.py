@@ -24,8 +24,8 @@ class Shortcuts:
 
     `kept` is the share of tokens in the last two scales, `guided` the share of these that are also predicted under
     the negative label in the last one, both above 0 and up to 1. `guided_scales` is how many of the last scales are
-    guided at all, at least 2, so that the labels can be compared before the last one; None for all.
-    `corrector_steps` overrules the model's own.
+    guided at all, at least 2, so that the labels can be compared before the last one. It and `corrector_steps` overrule
+    the model's own.
     """
 
     kept: float = 1.0
@@ -40,10 +40,6 @@ class Shortcuts:
         for name in ("guided_scales", "corrector_steps"):
             if (value := getattr(self, name)) is not None and value < 2:
                 raise ValueError(f"{name} must be at least 2")
-
-    def first_guided(self, scales: int) -> int:
-        """The first of so many scales that is predicted under both labels."""
-        return 0 if self.guided_scales is None else max(0, scales - self.guided_scales)
 
     def places(self, vectors: Tensor, scale: int, scales: int) -> Tensor | None:
         """Which tokens of a scale are computed, in order (T, K); None for all.

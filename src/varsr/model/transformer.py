@@ -47,12 +47,14 @@ class FeedForward(nn.Module):
 def _fuses(layer: nn.Module, x: Tensor) -> bool:
     """Whether oneDNN computes layer and GELU as one; by itself the GELU of bfloat16 takes as long as the layer.
 
-    The operator is PyTorch's own, made for its compiler: it has no gradient, and may not be there.
+    The operator is PyTorch's own, made for its compiler: it has no gradient, may not be there, and is of use where
+    processors have vectors of 512 bits.
     """
     return (
         isinstance(layer, Linear)
         and x.device.type == "cpu"
         and x.dtype == layer.weight.dtype == torch.bfloat16
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and not torch.is_grad_enabled()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )

@@ -58,7 +58,7 @@ class VARSR(nn.Module):
         """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale, under guidance `strength`."""
         config, transformer, quantizer = self.config, self.transformer, self.quantizer
         all_labels = guidance.labels(strength, tiles.device)
-        first_guided = shortcuts.first_guided(len(config.scales))
+        first_guided = guidance.first_scale(shortcuts.guided_scales or config.guidance.scales, len(config.scales))
         labels = all_labels[:1] if first_guided else all_labels
         x = transformer.embed_prefix(self.prefix(tiles), labels)
         whole_cache = transformer.new_cache(len(tiles) * len(all_labels), x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -108,6 +109,8 @@ def load_model(path: Path, device: torch.device, precision: Precision) -> VARSR:
     """All of a checkpoint that upscaling needs, on `device`. Raises `WeightsError` where it cannot be."""
     config, shapes = _read_header(path)
     check_keys(shapes, config, describe=str, source=str(path))
+    if config.is_small:  # to widen its matrices at each use would take longer than the memory saved is worth
+        precision = replace(precision, weights=precision.compute)
     with torch.device("meta"):
         model = VARSR(config)
     filled = _fill(model, path, "", device, precision)
