@@ -52,12 +52,22 @@ def root(
 def main() -> None:
     """Run the command line; every error ends as one line on standard error and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin wait for each other beside a busy program
+    _shorten_spinning()
     _replace_closed_streams()
     try:
         app()
     except Exception as error:
         sys.exit(messages.fail(error))
+
+
+def _shorten_spinning() -> None:
+    """Let threads that wait for each other give up their cores soon, unless the user has said how they should wait.
+
+    PyTorch's threads (GNU OpenMP) spin for milliseconds. Beside a busy program the one waited for may have no core, as
+    the spinning one keeps it. This long is enough while nothing else runs.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "10000"
 
 
 def _replace_closed_streams() -> None:
