@@ -78,9 +78,14 @@ def test_a_tree_is_kept_under_the_output_folder(tmp_path: Path) -> None:
     assert [str(job.target.relative_to(tmp_path)) for job in jobs] == ["out/a_x4.jpg", "out/deep/er/a_x4.jpg"]
 
 
-def test_results_of_an_earlier_run_are_no_inputs(tmp_path: Path) -> None:
-    touch(tmp_path, "a.jpg", "a_x4.jpg", "b.jpg")
-    assert [job.source.name for job in plan([tmp_path], False, Naming(), VALUES)] == ["a.jpg", "b.jpg"]
+@pytest.mark.parametrize("label", ["x4", "x2", "x2.5", "w800", "h600", "l1200", "12mp", "0.3mp"])
+@pytest.mark.parametrize("template", ["{stem}_{size}{ext}", "{size} {stem}{ext}", "{stem}-{model}-{size}{ext}"])
+def test_results_of_an_earlier_run_are_no_inputs(tmp_path: Path, label: str, template: str) -> None:
+    naming = Naming(template=template)
+    sources = ["a.jpg", "b.jpg", "c_x3.jpg", "x9.jpg"]
+    touch(tmp_path, *sources)
+    touch(tmp_path, *(job.target.name for job in plan([tmp_path], False, naming, VALUES | {"size": label})))
+    assert [job.source.name for job in plan([tmp_path], False, naming, VALUES)] == sources
 
 
 def test_an_input_named_twice_is_done_once(tmp_path: Path) -> None:

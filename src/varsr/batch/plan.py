@@ -13,6 +13,7 @@ from pathlib import Path
 from varsr.batch.naming import Naming
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.formats import READ_SUFFIXES
+from varsr.imaging.size import LABEL
 
 STREAM = Path("-")
 """Standard input or standard output."""
@@ -49,6 +50,7 @@ class Shard:
 def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mapping[str, str]) -> list[Job]:
     """The jobs of files, folders and the stream, in the order given, folders sorted.
 
+    A folder's files that are named as results of an earlier run, of this size or another, beside their inputs are none.
     Raises `InputError` where an input is not there or a folder holds no picture, `OutputError` where two inputs
     would write one output.
     """
@@ -62,8 +64,8 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
             jobs.append(Job(given, naming.target(given, given.parent, values)))
             continue
         found = [Job(path, naming.target(path, given, values)) for path in sorted(pictures_in(given, recursive))]
-        results = {_identity(job.target) for job in found}  # of an earlier run, beside their inputs
-        found = [job for job in found if _identity(job.source) not in results]
+        results = {_identity(job.target) for job in found}
+        found = [job for job in found if results.isdisjoint(map(_identity, _at_any_size(job.source, values["size"])))]
         if not found:
             raise InputError(f"{given} holds no picture.", "Add --recursive to look into its folders.")
         jobs += found
@@ -87,6 +89,13 @@ def pictures_in(folder: Path, recursive: bool) -> Iterator[Path]:
         for name in files:
             if Path(name).suffix.lower() in READ_SUFFIXES and not name.startswith("."):
                 yield Path(root) / name
+
+
+def _at_any_size(result: Path, label: str) -> Iterator[Path]:
+    """What a result may be called at the size of `label`: as it is, or with that in place of a size in its name."""
+    yield result
+    for size in LABEL.finditer(result.name):
+        yield result.with_name(result.name[: size.start()] + label + result.name[size.end() :])
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from varsr.errors import RequestError
 
 MIN_SCALE, MAX_SCALE = 1.0, 8.0
+LABEL = re.compile(r"(?<![^\W_])(?:[xwhl]\d+(?:\.\d+)?|\d+(?:\.\d+)?mp)(?![^\W_])")
+"""Any size as `TargetSize.label` writes it, between other words of a file's name."""
 Size = tuple[int, int]
 """Height and width in pixels."""
 
