@@ -1,5 +1,18 @@
-"""python -m varsr."""
+"""The program's entry, as `varsr` and as `python -m varsr`."""
 
-from varsr.cli.app import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run the command line. To be interrupted while its libraries are still being read is no error either."""
+    try:
+        from varsr.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

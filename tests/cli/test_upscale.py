@@ -151,6 +151,14 @@ def test_a_traceback_only_for_debugging(varsr: Run) -> None:
         assert "Traceback" in result.stderr
 
 
+def test_interrupted_before_it_has_begun(varsr: Run, tmp_path: Path) -> None:
+    """While its libraries are being read: one of them is put in their place that interrupts."""
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    result = varsr("upscale", "photo.jpg", PYTHONPATH=str(tmp_path / "early"))
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="its shell cannot close a stream")
 @pytest.mark.parametrize(
     ("closed", "arguments", "code", "printed"),

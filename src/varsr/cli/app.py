@@ -83,7 +83,3 @@ def _replace_closed_streams() -> None:
 
 def _terminate(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
-
-
-if __name__ == "__main__":
-    main()
