@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +151,26 @@ def test_a_traceback_only_for_debugging(varsr: Run) -> None:
         result = varsr(*arguments)
         assert result.returncode == 4
         assert "Traceback" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "latin-1", "cp1252", "ascii"])
+def test_names_are_printed_as_they_are(
+    environment: dict[str, str], nano: Path, photo: Path, tmp_path: Path, encoding: str
+) -> None:
+    names = [b"caf\xe9.jpg", "\u65e5\u672c.jpg".encode()]
+    for name in names:
+        shutil.copy(photo, tmp_path / os.fsdecode(name))
+    result = subprocess.run(
+        [sys.executable, "-m", "varsr", "upscale", *names, "-m", nano, "-d", tmp_path / "large"],
+        env=environment | {"PYTHONIOENCODING": encoding},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    printed = [os.path.basename(line) for line in result.stdout.splitlines()]  # noqa: PTH119, a path of bytes
+    assert printed == [name.replace(b".jpg", b"_x4.jpg") for name in names]
 
 
 def test_interrupted_before_it_has_begun(varsr: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -145,6 +146,12 @@ class _Lines:
             return
         self._last = now
         print(text, file=sys.stderr, flush=True)
+
+
+def print_any_name() -> None:
+    """Let standard output take every file name as the file system has it, whatever the locale's encoding can hold."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
 
 
 def one_line(error: BaseException) -> str:
