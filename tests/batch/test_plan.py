@@ -58,6 +58,7 @@ def test_templates_that_cannot_be(template: str) -> None:
 
 def test_folders_files_and_their_order(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a.png", "notes.txt", ".hidden.jpg", "deep/c.webp", ".git/d.jpg")
+    touch(tmp_path, "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "deep/#recycle/e.jpg", "$RECYCLE.BIN/f.jpg")
     found = [job.source.name for job in plan([tmp_path], False, Naming(), VALUES)]
     assert found == ["a.png", "b.jpg"]
     found = [job.source.name for job in plan([tmp_path], True, Naming(), VALUES)]

@@ -17,6 +17,8 @@ from varsr.imaging.size import LABEL
 
 STREAM = Path("-")
 """Standard input or standard output."""
+NO_ALBUMS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
+"""Folders in which network drives and Windows keep thumbnails and what was deleted."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,12 @@ def _expanded(given: Path) -> list[Path]:
 
 
 def pictures_in(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The files of a folder whose suffix is a picture's, hidden ones apart; links to folders are not followed."""
+    """The files of a folder whose suffix is a picture's, hidden ones and `NO_ALBUMS` apart.
+
+    Links to folders are not followed.
+    """
     for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        folders[:] = [name for name in folders if recursive and not name.startswith(".") and name not in NO_ALBUMS]
         for name in files:
             if Path(name).suffix.lower() in READ_SUFFIXES and not name.startswith("."):
                 yield Path(root) / name
