@@ -181,20 +181,26 @@ class Upscaler:
 
         Raises as `tiles` does.
         """
-        side, blend = self.model.config.latent_side, self.model.config.decoded_overlap
+        config = self.model.config
+        blend = config.decoded_overlap
         if options.speed == "fast":
-            blend = min(blend, math.ceil(side / 8))
-        return plan_tiles(*self._cells(size), side, max(self._overlap(options), blend))
+            blend = min(blend, self._eighth)
+        return plan_tiles(*self._cells(size), config.latent_side, max(self._overlap(options), blend))
 
     def _overlap(self, options: Options) -> int:
         side, overlap = self.model.config.latent_side, self.model.config.default_overlap
         if options.overlap is None:
-            return max(0, overlap - math.ceil(side / 8)) if options.speed == "fast" else overlap
+            return max(0, overlap - self._eighth) if options.speed == "fast" else overlap
         if not 0 <= options.overlap < side:
             raise RequestError(
                 f"Tiles of {side} cells cannot overlap by {options.overlap}.", f"Use --tile-overlap 0 to {side - 1}."
             )
         return options.overlap
+
+    @property
+    def _eighth(self) -> int:
+        """Latent cells in an eighth of a tile's side, by which fast mode overlaps less."""
+        return math.ceil(self.model.config.latent_side / 8)
 
     def _cells(self, size: Size) -> Size:
         height, width = (side // self.model.config.tokenizer.stride for side in self._padded(size))

@@ -9,6 +9,14 @@ from tests.conftest import Run
 from tests.nano import NANO
 
 
+def test_a_result_whose_name_the_locale_cannot_hold(
+    varsr: Run, tiny_pickles: tuple[Path, Path], tmp_path: Path
+) -> None:
+    target = tmp_path / "\u65e5\u672c.safetensors"
+    result = varsr("models", "convert", *tiny_pickles, "-o", target, PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stdout) == (0, f"{target}\n")
+
+
 def test_conversion_on_the_command_line(varsr: Run, tiny_pickles: tuple[Path, Path], tmp_path: Path) -> None:
     target = tmp_path / "model.safetensors"
     result = varsr("models", "convert", *tiny_pickles, "-o", target, "--dtype", "fp32")

@@ -11,7 +11,7 @@ import typer
 
 from varsr import __version__
 from varsr.cli.bench import bench
-from varsr.cli.console import messages
+from varsr.cli.console import messages, print_any_name
 from varsr.cli.models import models
 from varsr.cli.options import Debug
 from varsr.cli.upscale import upscale
@@ -54,6 +54,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     _shorten_spinning()
     _replace_closed_streams()
+    print_any_name()
     try:
         app()
     except Exception as error:

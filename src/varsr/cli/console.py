@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import sys
 import time
 import traceback
@@ -149,9 +151,16 @@ class _Lines:
 
 
 def print_any_name() -> None:
-    """Let standard output take every file name as the file system has it, whatever the locale's encoding can hold."""
+    """Let standard output take every file name: what its encoding cannot hold comes as the file system has it."""
+    codecs.register_error("file-name", _as_on_disk)
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
+        sys.stdout.reconfigure(errors="file-name")
+
+
+def _as_on_disk(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return os.fsencode(error.object[error.start : error.end]), error.end
 
 
 def one_line(error: BaseException) -> str:

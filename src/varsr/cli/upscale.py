@@ -169,7 +169,6 @@ def upscale(
     from varsr.batch.naming import Naming, format_named  # heavy imports wait until a command runs
     from varsr.batch.plan import STREAM, Job, Shard, plan
     from varsr.batch.run import Policy
-    from varsr.cli.console import print_any_name
     from varsr.cli.work import Work, announce, carry_out
     from varsr.errors import RequestError
     from varsr.imaging.size import TargetSize
@@ -178,7 +177,6 @@ def upscale(
     from varsr.upscaler import Options
     from varsr.weights.registry import default_model
 
-    print_any_name()
     named = {"width": width, "height": height, "longest": longest, "megapixels": megapixels}
     wanted = TargetSize(scale=4.0 if scale is None and not any(named.values()) else scale, **named)  # type: ignore[arg-type]
     chosen = model or default_model()
