@@ -106,7 +106,7 @@ def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> P
     for tile in tiles:
         noise, strength = TileNoise(0, [tile.index]), config.guidance.tiled
         pixels = cut(upscaler, source, tile.times(stride))
-        values = upscaler.model.restore(pixels, strength, sampling, noise, True, on_scale=lambda _: None)
+        *_, values = upscaler.model.restore(pixels, strength, sampling, noise, True)
         blend.add(tile, values[0].float().permute(1, 2, 0).numpy())
     return blend.rows(0, cells)
 

@@ -25,7 +25,8 @@ ALLOWED = {
     "weights": {"choices", "device", "errors", "files", "model"},
     "batch": {"errors", "files", "imaging"},
     "progress": set(),
-    "engine": {"device", "imaging", "model", "progress"},
+    "graphs": {"device", "model"},
+    "engine": {"device", "graphs", "imaging", "model", "progress"},
     "restoration": {"device", "engine", "imaging", "progress"},
     "upscaler": {
         "choices",
@@ -38,7 +39,7 @@ ALLOWED = {
         "restoration",
         "weights",
     },
-    "bench": {"device", "model", "upscaler"},
+    "bench": {"device", "engine", "model", "upscaler"},
     "cli": {
         "__init__",
         "bench",

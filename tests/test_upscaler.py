@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ def test_a_batch_too_large_for_memory_is_halved(
     expected = pixels(upscaler.upscale(image, 4, Options(batch_size=2)))
     restore, sizes = upscaler.model.restore, []
 
-    def scarce(tiles: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+    def scarce(tiles: torch.Tensor, *rest: Any, **named: Any) -> Iterator[torch.Tensor]:
         sizes.append(len(tiles))
         if len(tiles) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from varsr.model.corrector import Corrector, Step, schedule, timestep_embedding
+from varsr.model.corrector import Corrector, Step, schedule
 
 BOUND_WEIGHT = 0.01
 MOST_BITS = 10.0  # a single token far off must not drown the rest
@@ -19,7 +19,7 @@ def corrector_loss(corrector: Corrector, z: Tensor, residual: Tensor) -> Tensor:
     start = (residual / corrector.config.gain).clamp(-1, 1)
     steps = schedule(corrector.config.steps)
     chosen = torch.randint(len(steps), (len(z),)).tolist()
-    times = corrector.time(timestep_embedding([steps[i].timestep for i in chosen], corrector.config.frequencies).to(z))
+    times = corrector.time(corrector.embedded([steps[i] for i in chosen]).to(z.dtype))
     constants = torch.tensor([_constants(steps[i]) for i in chosen], device=z.device)[:, :, None, None].unbind(1)
     to_start, to_noise, from_start, _, lower, upper = constants
     noise = torch.randn_like(start)

@@ -98,7 +98,7 @@ def generate(model: VARSR, batch: Batch, strength: float, corrected: bool, dtype
     tiles = batch.upsampled.to(dtype)
     noise = TileNoise(0, range(len(tiles)))
     sampling = Sampling(fidelity=model.config.fidelity)
-    latent = model.restore(tiles, strength, sampling, noise, corrected, on_scale=lambda _: None)
+    *_, latent = model.restore(tiles, strength, sampling, noise, corrected)
     pixels: Tensor = model.decoder(latent.to(dtype), tiles)
     return pixels.float()
 

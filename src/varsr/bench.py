@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from varsr.device import memory_errors
+from varsr.engine import Engine, Recipe
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
@@ -44,7 +45,7 @@ class Timing:
     seconds: dict[str, float]
     operations: dict[str, int]
     first: float
-    """Seconds of the first run of this size, in which memory and kernels are made ready."""
+    """Seconds of what runs of this size come first, in which memory and kernels are made ready."""
 
     @property
     def total(self) -> float:
@@ -85,18 +86,19 @@ def describe(upscaler: Upscaler) -> Machine:
 def measure(
     upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, shortcuts: Shortcuts, on_run: Callable[[], None]
 ) -> list[Timing]:
-    """Time each batch size `runs` times after a first run. Raises `TooLittleMemoryError`."""
+    """Time each batch size `runs` times, once it is ready. Raises `TooLittleMemoryError`."""
     timings = []
     for tiles in batch_sizes:
         with memory_errors(upscaler.engine.device), torch.inference_mode():
             batch = _tiles(upscaler, tiles)
             measured = []
-            for _ in range(runs + 1):
-                measured.append(_timed(upscaler.model, batch, shortcuts))
+            for _ in range(upscaler.engine.runs_until_ready + runs):
+                measured.append(_timed(upscaler.engine, batch, shortcuts))
                 on_run()
-        first, *others = measured
-        seconds = {stage: statistics.median(run[stage] for run in others) for stage in first}
-        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, shortcuts), sum(first.values())))
+        first, others = measured[:-runs], measured[-runs:]
+        seconds = {stage: statistics.median(run[stage] for run in others) for stage in others[0]}
+        ready = sum(sum(run.values()) for run in first)
+        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, shortcuts), ready))
     return timings
 
 
@@ -123,7 +125,7 @@ def operations(upscaler: Upscaler, tiles: int, shortcuts: Shortcuts) -> dict[str
     counted: dict[str, int] = {}
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         _stages(
-            model,
+            Engine(model, torch.device("meta"), upscaler.engine.precision),
             batch,
             shortcuts,
             lambda name: counted.update({name: counter.get_total_flops() - sum(counted.values())}),
@@ -145,21 +147,19 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     return best
 
 
-def _stages(model: VARSR, tiles: Tensor, shortcuts: Shortcuts, mark: Mark) -> None:
+def _stages(engine: Engine, tiles: Tensor, shortcuts: Shortcuts, mark: Mark) -> None:
     """Restore tiles and call `mark` with the name of each stage as it is done; the first has the prefix in it."""
+    config = engine.model.config
+    recipe = Recipe(config.guidance.single, Sampling(fidelity=config.fidelity), True, 0, shortcuts)
+    names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:]), "corrector"]
     noise = TileNoise(0, range(len(tiles)))
-    config = model.config
-    strength = config.guidance.single
-    for prediction in model.predict(tiles, strength, Sampling(fidelity=config.fidelity), noise, shortcuts):
-        side = config.scales[prediction.scale]
-        mark("prefix" if prediction.scale == 0 else f"scale {side} x {side}")
-    latent = model.correct(prediction, strength, noise, shortcuts)
-    mark("corrector")
-    model.decoder(latent.to(tiles.dtype), tiles)
+    for name, latent in zip(names, engine.restore(tiles, noise, recipe), strict=True):  # noqa: B007, the last counts
+        mark(name)
+    engine.model.decoder(latent.to(tiles.dtype), tiles)
     mark("decoder")
 
 
-def _timed(model: VARSR, tiles: Tensor, shortcuts: Shortcuts) -> dict[str, float]:
+def _timed(engine: Engine, tiles: Tensor, shortcuts: Shortcuts) -> dict[str, float]:
     seconds: dict[str, float] = {}
     _wait(tiles.device)
     last = time.perf_counter()
@@ -170,7 +170,7 @@ def _timed(model: VARSR, tiles: Tensor, shortcuts: Shortcuts) -> dict[str, float
         now = time.perf_counter()
         seconds[stage], last = now - last, now
 
-    _stages(model, tiles, shortcuts, mark)
+    _stages(engine, tiles, shortcuts, mark)
     return seconds
 
 

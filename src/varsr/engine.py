@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor
 
 from varsr.device import Precision, is_about_memory
+from varsr.graphs import Graphs
 from varsr.imaging.resize import Picture
-from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.sampling import Noise, Sampling, TileNoise
 from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
 from varsr.progress import Reporter
+
+AHEAD = 2  # batches begun on a GPU, so that it never waits for the program
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,10 @@ class Batch:
     places: Sequence[int]
     reporters: Sequence[Reporter]
 
-    def step(self, activity: str) -> None:
-        """Count a step of each tile."""
+    def step(self, activity: str, times: int = 1) -> None:
+        """Count a step of each tile, or several, or take them back."""
         for reporter, count in Counter(self.reporters).items():
-            reporter.step(count, activity)
+            reporter.step(times * count, activity)
 
     def part(self, start: int, stop: int) -> Batch:
         """Some of its tiles."""
@@ -48,12 +52,26 @@ class Batch:
 
 
 class Engine:
-    """A model on its device."""
+    """A model on its device.
 
-    def __init__(self, model: VARSR, device: torch.device, precision: Precision) -> None:
+    A GPU works beside the program, in a thread of its own: while pixels of one batch are blended and written, the next
+    one is computed. There, batches are `compiled` into CUDA graphs.
+    """
+
+    def __init__(self, model: VARSR, device: torch.device, precision: Precision, compiled: bool = True) -> None:
         self.model = model
         self.device = device
         self.precision = precision
+        self._graphs = Graphs() if device.type == "cuda" and compiled else None
+        self._worker = ThreadPoolExecutor(1, "engine") if device.type == "cuda" else None
+        self._begun: list[Future[Picture]] = []
+        if precision.compute == torch.float32:
+            torch.backends.cudnn.allow_tf32 = False  # which PyTorch would round convolutions to
+
+    @property
+    def runs_until_ready(self) -> int:
+        """How often a batch of a new shape is computed before that is as fast as it will be."""
+        return 1 if self._graphs is None else 2
 
     @property
     def batch_size(self) -> int:
@@ -73,17 +91,29 @@ class Engine:
         """
         return self.device.type == "cpu"
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a batch may be begun already that is not needed yet."""
+        self._begun = [batch for batch in self._begun if not batch.done()]
+        return self._worker is not None and len(self._begun) < AHEAD
+
+    def begin(self, batch: Batch, size: int, recipe: Recipe) -> Future[Picture]:
+        """What `latents` gives, when it is done: beside the program, or at once where nothing works beside it."""
+        if self._worker is None:
+            done: Future[Picture] = Future()
+            done.set_result(self.latents(batch, size, recipe))
+            return done
+        self._begun.append(self._worker.submit(self.latents, batch, size, recipe))
+        return self._begun[-1]
+
     @torch.inference_mode()
     def latents(self, batch: Batch, size: int, recipe: Recipe) -> Picture:
         """Latents (T, P, P, Z) of at most `size` tiles; where memory does not suffice for all, of half and half."""
-        before = [reporter.state for reporter in batch.reporters]
         try:
             return self._at_once(batch, size if self.fills_batches else len(batch.places), recipe)
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not is_about_memory(error):
                 raise
-        for reporter, state in zip(batch.reporters, before, strict=True):
-            reporter.state = state
         half = size // 2
         parts = [batch.part(start, start + half) for start in range(0, len(batch.places), half)]
         return np.concatenate([self.latents(part, half, recipe) for part in parts])
@@ -91,31 +121,54 @@ class Engine:
     def _at_once(self, batch: Batch, size: int, recipe: Recipe) -> Picture:
         count, scales = len(batch.places), len(self.model.config.scales)
         filled = [*range(count), *[count - 1] * (size - count)]
-        latents = self.model.restore(
-            self.tensor(batch.pixels[filled] * 2 - 1),
-            recipe.strength,
-            recipe.sampling,
-            TileNoise(recipe.seed, [batch.places[i] for i in filled]),
-            recipe.corrector,
-            on_scale=lambda scale: batch.step(f"scale {scale + 1} of {scales}"),
-            shortcuts=recipe.shortcuts,
-        )
+        tiles = self.tensor(batch.pixels[filled] * 2 - 1)
+        noise = TileNoise(recipe.seed, [batch.places[i] for i in filled])
+        done = 0
+        try:
+            for latents in self.restore(tiles, noise, recipe):  # noqa: B007, the last count
+                if done < scales:
+                    done += 1
+                    batch.step(f"scale {done} of {scales}")
+            restored = _maps(latents[:count])
+        except BaseException:
+            batch.step("prefix", -done)
+            raise
         batch.step("corrector")
-        return _maps(latents[:count])
+        return restored
 
-    @torch.inference_mode()
+    def restore(self, tiles: Tensor, noise: TileNoise, recipe: Recipe) -> Iterator[Tensor]:
+        """Latents (T, Z, P, P) of tiles (T, 3, S, S) on the device as they grow, as `VARSR.restore` yields them."""
+
+        def work(tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
+            strength, sampling, corrected = recipe.strength, recipe.sampling, recipe.corrector
+            return self.model.restore(tiles, strength, sampling, noise, corrected, recipe.shortcuts)
+
+        if self._graphs is None:
+            return work(tiles, noise)
+        stages = len(self.model.config.scales) + recipe.corrector
+        return self._graphs.run(recipe, work, stages, tiles, noise)
+
     def decode(self, latents: Picture, pixels: Picture) -> Picture:
         """Latents (T, P, P, Z) with the input's tiles (T, S, S, 3) -> restored tiles (T, S, S, 3), all in [0, 1]."""
+        if self._worker is None:
+            return self._decoded(latents, pixels)
+        return self._worker.submit(self._decoded, latents, pixels).result()
+
+    @torch.inference_mode()
+    def _decoded(self, latents: Picture, pixels: Picture) -> Picture:
         restored = self.model.decoder(self.tensor(latents), self.tensor(pixels * 2 - 1))
         return _maps((restored.float() + 1) / 2)
 
     def tensor(self, maps: Picture) -> Tensor:
         """(T, H, W, C) -> (T, C, H, W) on the device, in the type that is computed in."""
+        if self.device.type == "cuda":
+            pinned = torch.from_numpy(np.ascontiguousarray(maps)).pin_memory()
+            return pinned.to(self.device, non_blocking=True).permute(0, 3, 1, 2).to(self.precision.compute)
         channels_first = np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
         return torch.from_numpy(channels_first).to(self.device, self.precision.compute)
 
 
 def _maps(tensor: Tensor) -> Picture:
     """(T, C, H, W) -> (T, H, W, C) in float32 on the CPU."""
-    maps: Picture = tensor.float().permute(0, 2, 3, 1).cpu().numpy()
+    maps: Picture = tensor.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return maps

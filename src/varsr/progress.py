@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,20 +21,26 @@ OnProgress = Callable[[Progress], None]
 
 
 class Reporter:
-    """Counts a picture's steps, and tells whoever watches from `begin` on: tiles may be computed before its turn."""
+    """Counts a picture's steps, and tells whoever watches from `begin` on: tiles may be computed before its turn.
+
+    Several threads may count.
+    """
 
     def __init__(self, on_progress: OnProgress, tiles: int, steps: int) -> None:
         self._on_progress = on_progress
         self._shown = False
+        self._counting = threading.Lock()
         self.state = Progress(0, steps, tiles, "prefix")
 
     def begin(self) -> None:
         """It is this picture's turn."""
-        self._shown = True
-        self._on_progress(self.state)
+        with self._counting:
+            self._shown = True
+            self._on_progress(self.state)
 
     def step(self, count: int, activity: str) -> None:
-        """Count so many steps."""
-        self.state = replace(self.state, done=self.state.done + count, activity=activity)
-        if self._shown:
-            self._on_progress(self.state)
+        """Count so many steps; fewer than none are taken back."""
+        with self._counting:
+            self.state = replace(self.state, done=self.state.done + count, activity=activity)
+            if self._shown:
+                self._on_progress(self.state)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
 from itertools import groupby, islice
 
 import numpy as np
@@ -43,7 +45,7 @@ class Restoration:
         self._finish = finish
         self._waiting = deque(tiles)
         self._undecoded = deque(list(row) for _, row in groupby(windows, key=lambda window: window.top))
-        self._computed: deque[tuple[Tile, Picture]] = deque()
+        self._computed: deque[tuple[Tile, Callable[[], Picture]]] = deque()
 
     def bands(self, following: Callable[[], Iterable[Restoration]] = tuple) -> Iterator[Picture]:
         """The restored colour in bands of rows from top to bottom, each (rows, W, 3) in [0, 1].
@@ -64,12 +66,12 @@ class Restoration:
         latent, pixels = BandBlend(padded, config.tokenizer.channels), BandBlend(padded * stride, 3)
         finished = 0
         while undecoded:
-            if not self._computed:
-                self._compute(following)
-            while self._computed:
-                latent.add(*self._computed.popleft())
-            # No further tile touches rows above the first that is still waiting.
-            final = self._waiting[0].top if self._waiting else bottom
+            self._supply(following)
+            tile, values = self._computed.popleft()
+            latent.add(tile, values())
+            # No further tile touches rows above the first that is to come.
+            coming = self._computed[0][0] if self._computed else self._waiting[0] if self._waiting else None
+            final = coming.top if coming else bottom
             while undecoded and undecoded[0][0].top + last.side <= final:
                 self._decode(latent, undecoded.popleft(), pixels)
                 final_pixels = min((undecoded[0][0].top if undecoded else bottom) * stride, height)
@@ -80,21 +82,31 @@ class Restoration:
                     latent.drop(undecoded[0][0].top)
                     pixels.drop(finished)
 
-    def _compute(self, following: Callable[[], Iterable[Restoration]]) -> None:
-        """The latents of the next batch: of this picture's tiles, and where they do not fill it, of others'."""
+    def _supply(self, following: Callable[[], Iterable[Restoration]]) -> None:
+        """See to it that a tile is on its way, and that a GPU has work while tiles are blended and decoded."""
+        if not self._computed:
+            self._compute(following)
+        while self._engine.has_room and self._compute(following):
+            pass
+
+    def _compute(self, following: Callable[[], Iterable[Restoration]]) -> bool:
+        """Begin the next batch, of this picture's tiles and, to fill it, of others'. False where there are none."""
         chosen = self._take(self._batch_size)
         if len(chosen) < self._batch_size:
             for other in following():
                 if other._recipe == self._recipe and len(chosen) < self._batch_size:
                     chosen += other._take(self._batch_size - len(chosen))
+        if not chosen:
+            return False
         batch = Batch(
             np.stack([owner._cut(tile) for owner, tile in chosen]),
             [tile.index for _, tile in chosen],
             [owner._reporter for owner, _ in chosen],
         )
-        latents = self._engine.latents(batch, self._batch_size, self._recipe)
-        for (owner, tile), values in zip(chosen, latents, strict=True):
-            owner._computed.append((tile, values))
+        latents = self._engine.begin(batch, self._batch_size, self._recipe)
+        for place, (owner, tile) in enumerate(chosen):
+            owner._computed.append((tile, partial(_result_at, latents, place)))
+        return True
 
     def _take(self, count: int) -> list[tuple[Restoration, Tile]]:
         """Its next tiles, which from now on no longer wait."""
@@ -116,3 +128,8 @@ class Restoration:
         """The enlarged input's pixels of a tile, (S, S, 3)."""
         place = tile.times(self._engine.model.config.tokenizer.stride)
         return self._source.band(place.top, place.top + place.side)[:, place.area[1]]
+
+
+def _result_at(results: Future[Picture], place: int) -> Picture:
+    values: Picture = results.result()[place]
+    return values

@@ -74,26 +74,32 @@ DEFAULTS = Options()
 class Upscaler:
     """A loaded model and what it does to a picture."""
 
-    def __init__(self, model: VARSR, device: torch.device, precision: Precision) -> None:
-        self.engine = Engine(model, device, precision)
+    def __init__(self, model: VARSR, device: torch.device, precision: Precision, compiled: bool = True) -> None:
+        self.engine = Engine(model, device, precision, compiled)
 
     @classmethod
-    def from_pretrained(cls, model: str | None = None, *, device: str = "auto", dtype: DtypeName = "auto") -> Upscaler:
+    def from_pretrained(
+        cls, model: str | None = None, *, device: str = "auto", dtype: DtypeName = "auto", compiled: bool = True
+    ) -> Upscaler:
         """Load a model by name, path or `hf:owner/name[@revision]`, downloading it where needed.
 
         Without one it is the command line's: VARSR_MODEL, else the built-in model. `device` is auto, cpu, cuda, cuda:N
-        or mps; `dtype` auto, fp32, bf16, fp16, or int8 on a CPU. Raises `WeightsError` where
+        or mps; `dtype` auto, fp32, bf16, fp16, or int8 on a CPU. With CUDA the model is `compiled` into graphs as it is
+        used, which takes about a second for each size of batch; without them it is slower. Raises `WeightsError` where
         the model cannot be had, `DeviceError` where the device is not there.
         """
-        return cls.from_checkpoint(locate(model or default_model(), dtype), device=device, dtype=dtype)
+        path = locate(model or default_model(), dtype)
+        return cls.from_checkpoint(path, device=device, dtype=dtype, compiled=compiled)
 
     @classmethod
-    def from_checkpoint(cls, path: Path, *, device: str = "auto", dtype: DtypeName = "auto") -> Upscaler:
+    def from_checkpoint(
+        cls, path: Path, *, device: str = "auto", dtype: DtypeName = "auto", compiled: bool = True
+    ) -> Upscaler:
         """Load a model from its safetensors file."""
         place = pick_device(device)
         precision = pick_precision(dtype, place)
         with memory_errors(place):
-            return cls(load_model(path, place, precision), place, precision)
+            return cls(load_model(path, place, precision), place, precision, compiled)
 
     def upscale(
         self,

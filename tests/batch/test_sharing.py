@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +31,9 @@ def upscaler(nano: Path) -> Upscaler:
 def batches(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tiles each call of the model had, those that only fill it included."""
     sizes: list[int] = []
-    restore: Callable[..., Tensor] = upscaler.model.restore
+    restore: Callable[..., Iterator[Tensor]] = upscaler.model.restore
 
-    def counted(tiles: Tensor, *rest: object, **named: object) -> Tensor:
+    def counted(tiles: Tensor, *rest: object, **named: object) -> Iterator[Tensor]:
         sizes.append(len(tiles))
         return restore(tiles, *rest, **named)
 

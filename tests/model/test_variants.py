@@ -28,7 +28,8 @@ def mini_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restore(model: VARSR, tiles: torch.Tensor, strength: float) -> torch.Tensor:
     with torch.inference_mode():
         noise = TileNoise(0, range(len(tiles)))
-        return model.restore(tiles, strength, ARGMAX, noise, corrected=True, on_scale=lambda _: None)
+        *_, latent = model.restore(tiles, strength, ARGMAX, noise, corrected=True)
+        return latent
 
 
 def test_a_residual_decoder_adds_to_its_input() -> None:

@@ -23,6 +23,7 @@ _batch = typer.Option("--batch", help="Tiles at a time, several sizes separated 
 _runs = typer.Option(min=1, help="Timed runs of each size; their median counts.")
 _size = typer.Option(help="WIDTHxHEIGHT of the result for which pictures an hour are told.")
 _speed = typer.Option(help="The mode to measure, as for upscale.")
+_no_compile = typer.Option("--no-compile", help="As for upscale.")
 _json = typer.Option("--json", help="Print one JSON object.")
 _device = typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
 _dtype = typer.Option(help="The type to compute in, as for upscale.")
@@ -36,6 +37,7 @@ def bench(
     device: Annotated[str, _device] = "auto",
     dtype: Annotated[DtypeName, _dtype] = "auto",
     speed: Annotated[Speed, _speed] = "exact",
+    no_compile: Annotated[bool, _no_compile] = False,
     json: Annotated[bool, _json] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -57,7 +59,7 @@ def bench(
     chosen = model or default_model()
     limit_threads()
     started = time.monotonic()
-    upscaler = Upscaler.from_pretrained(chosen, device=device, dtype=dtype)
+    upscaler = Upscaler.from_pretrained(chosen, device=device, dtype=dtype, compiled=not no_compile)
     loaded = time.monotonic() - started
     machine = describe(upscaler)
     done = 0
@@ -65,7 +67,7 @@ def bench(
     def on_run() -> None:
         nonlocal done
         done += 1
-        messages.say(f"run {done} of {len(sizes) * (runs + 1)}")
+        messages.say(f"run {done} of {len(sizes) * (upscaler.engine.runs_until_ready + runs)}")
 
     options = Options(speed=speed)
     timings = measure(upscaler, sizes, runs, options.shortcuts, on_run)

@@ -108,6 +108,9 @@ _corrector_steps = _option(
     panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10 for varsr, 5 for mini; fast: 5"
 )
 _batch_size = _option(panel=MACHINE, min=1, help="Tiles at a time.", default="by model and device")
+_no_compile = _option(
+    "--no-compile", panel=MACHINE, help="Do not make CUDA graphs of the model: slower, but for a first second."
+)
 _device = _option(panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")
 _dtype = _option(
     panel=MACHINE, help="The type to compute in; auto is bf16 where the device has it. int8 is for CPUs that have not."
@@ -154,6 +157,7 @@ def upscale(
     batch_size: Annotated[int | None, _batch_size] = None,
     device: Annotated[str, _device] = "auto",
     dtype: Annotated[DtypeName, _dtype] = "auto",
+    no_compile: Annotated[bool, _no_compile] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
@@ -210,4 +214,6 @@ def upscale(
         corrector_steps=corrector_steps,
     )
     policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, output_dir is not None, preserve_times)
-    raise typer.Exit(carry_out(Work(jobs, wanted, encoding, policy, options, chosen, device, dtype, json)))
+    raise typer.Exit(
+        carry_out(Work(jobs, wanted, encoding, policy, options, chosen, device, dtype, not no_compile, json))
+    )

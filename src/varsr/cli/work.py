@@ -34,6 +34,7 @@ class Work:
     model: str
     device: str
     dtype: DtypeName
+    compiled: bool
     json: bool
 
     def load(self) -> Upscaler:
@@ -41,9 +42,8 @@ class Work:
         limit_threads()
         if is_first_use(self.model):
             messages.say(f"Using {self.model}, the built-in model. The full one, a download of 5 GB, is --model varsr.")
-        return Upscaler.from_checkpoint(
-            locate(self.model, self.dtype, messages.say), device=self.device, dtype=self.dtype
-        )
+        path = locate(self.model, self.dtype, messages.say)
+        return Upscaler.from_checkpoint(path, device=self.device, dtype=self.dtype, compiled=self.compiled)
 
 
 def announce(jobs: Sequence[Job], as_json: bool) -> None:

@@ -7,7 +7,7 @@ the codebook could not express.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from varsr.model.guidance import POSITIVE, guide
 from varsr.model.layers import LayerNorm, Linear, modulated_norm
 
 TRAINING_STEPS = 1000
-Noise = Callable[[int], Tensor]
+Draw = Callable[[int], Tensor]
 """Draw n of a sampler: 0 is the start, then one after each step but the last. (T, L, Z)."""
 
 
@@ -80,6 +80,8 @@ class CorrectorBlock(nn.Module):
 class Corrector(nn.Module):
     """The network and its sampler."""
 
+    timesteps: Tensor
+
     def __init__(self, config: CorrectorConfig, channels: int, condition_width: int) -> None:
         super().__init__()
         self.config = config
@@ -92,6 +94,7 @@ class Corrector(nn.Module):
         self.blocks = nn.ModuleList(CorrectorBlock(config.width) for _ in range(config.blocks))
         self.output_modulation = Linear(config.width, 2 * config.width)
         self.output = Linear(config.width, 2 * channels)
+        self.register_buffer("timesteps", timestep_table(config.frequencies), persistent=False)
 
     def predict(self, x: Tensor, time: Tensor, condition: Tensor, strength: float) -> tuple[Tensor, Tensor]:
         """Guided noise and variance choice (T, L, Z) for x (T, L, Z), from embedded time (w) and (G, T, L, w)."""
@@ -107,14 +110,18 @@ class Corrector(nn.Module):
         noise = F.linear(guide(h, strength), noise_weight, noise_bias)
         return noise.float(), F.linear(h[POSITIVE], choice_weight, choice_bias).float()
 
-    def sample(self, z: Tensor, strength: float, noise: Noise, steps: int | None = None) -> Tensor:
+    def embedded(self, steps: Sequence[Step]) -> Tensor:
+        """The timesteps of some steps as the network is told them, (steps, frequencies)."""
+        return torch.stack([self.timesteps[step.timestep] for step in steps])
+
+    def sample(self, z: Tensor, strength: float, noise: Draw, steps: int | None = None) -> Tensor:
         """Condition z (G, T, L, C), before its normalization -> residual of the latent (T, L, Z), float32.
 
         In so many steps, by default the model's own number.
         """
         condition = self.condition(self.norm(z))
         walk = schedule(steps or self.config.steps)
-        times = self.time(timestep_embedding([step.timestep for step in walk], self.config.frequencies).to(z))
+        times = self.time(self.embedded(walk).to(z.dtype))
         x = noise(0).to(z.device)
         for n, (step, time) in enumerate(zip(walk, times, strict=True), start=1):
             eps, choice = self.predict(x, time, condition, strength)
@@ -135,9 +142,9 @@ def _log_variance(choice: Tensor, step: Step) -> Tensor:
     return fraction * upper + (1 - fraction) * lower
 
 
-def timestep_embedding(timesteps: list[int], count: int) -> Tensor:
-    """Timesteps (S) -> (S, count): cosines, then sines, of geometrically falling frequencies."""
+def timestep_table(count: int) -> Tensor:
+    """All timesteps in so many numbers each, (S, count): cosines, then sines, of geometrically falling frequencies."""
     half = count // 2
-    frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=torch.float32))
-    angles = torch.tensor(timesteps, dtype=torch.float32)[:, None] * frequencies
-    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+    frequencies = np.exp(np.float32(-math.log(10_000) / half) * np.arange(half, dtype=np.float32))
+    angles = np.arange(TRAINING_STEPS, dtype=np.float32)[:, None] * frequencies
+    return torch.from_numpy(np.concatenate((np.cos(angles), np.sin(angles)), axis=-1))

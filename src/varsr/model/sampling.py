@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,6 +26,16 @@ class Sampling:
 
 
 ARGMAX = Sampling()
+
+
+class Noise(Protocol):
+    """Random numbers of the T tiles of a batch, on whatever device."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers (T, *shape)."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), (T, *shape)."""
 
 
 class TileNoise:
@@ -51,7 +62,7 @@ def _generator(seed: int, tile: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def choose(logits: Tensor, sampling: Sampling, noise: TileNoise) -> Tensor:
+def choose(logits: Tensor, sampling: Sampling, noise: Noise) -> Tensor:
     """Tokens (T, L) from logits (T, L, V)."""
     if sampling.top_k == 1:
         return logits.argmax(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
 from varsr.model.prefix import PrefixEncoder
 from varsr.model.quantizer import Quantizer
-from varsr.model.sampling import Sampling, TileNoise, choose
+from varsr.model.sampling import Noise, Sampling, choose
 from varsr.model.shortcuts import EXACT, Shortcuts, everywhere, pick, put
 from varsr.model.tokenizer import Decoder
 from varsr.model.transformer import Transformer
@@ -53,7 +53,7 @@ class VARSR(nn.Module):
         self.decoder = Decoder(config.tokenizer)
 
     def predict(
-        self, tiles: Tensor, strength: float, sampling: Sampling, noise: TileNoise, shortcuts: Shortcuts = EXACT
+        self, tiles: Tensor, strength: float, sampling: Sampling, noise: Noise, shortcuts: Shortcuts = EXACT
     ) -> Iterator[Prediction]:
         """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale, under guidance `strength`."""
         config, transformer, quantizer = self.config, self.transformer, self.quantizer
@@ -122,7 +122,7 @@ class VARSR(nn.Module):
         index = disputed[..., None].expand_as(negative)
         return torch.cat((positive, positive.scatter(1, index, negative)))
 
-    def correct(self, last: Prediction, strength: float, noise: TileNoise, shortcuts: Shortcuts = EXACT) -> Tensor:
+    def correct(self, last: Prediction, strength: float, noise: Noise, shortcuts: Shortcuts = EXACT) -> Tensor:
         """The last scale's latent (T, Z, P, P) with the corrector's sample added, where tokens were computed."""
         z = self.corrector_condition(last)
         cells, channels = self.config.latent_side**2, self.config.tokenizer.channels
@@ -144,15 +144,15 @@ class VARSR(nn.Module):
         tiles: Tensor,
         strength: float,
         sampling: Sampling,
-        noise: TileNoise,
+        noise: Noise,
         corrected: bool,
-        on_scale: Callable[[int], None],
         shortcuts: Shortcuts = EXACT,
-    ) -> Tensor:
-        """Latents (T, Z, P, P) of restored tiles (T, 3, S, S); `on_scale` is told each scale as it is done."""
+    ) -> Iterator[Tensor]:
+        """Latents (T, Z, P, P) of tiles (T, 3, S, S) after each scale, then corrected ones; the last are the result."""
         for prediction in self.predict(tiles, strength, sampling, noise, shortcuts):
-            on_scale(prediction.scale)
-        return self.correct(prediction, strength, noise, shortcuts) if corrected else prediction.latent
+            yield prediction.latent
+        if corrected:
+            yield self.correct(prediction, strength, noise, shortcuts)
 
 
 def _at(tokens: Tensor, places: Tensor | None) -> Tensor:
