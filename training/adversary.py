@@ -52,7 +52,7 @@ class Trial:
         self.judge = Judge().to(device)
         self.optimizer = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.99))
 
-    def learn(self, restored: Tensor, truth: Tensor, upsampled: Tensor) -> float:
+    def learn(self, restored: Tensor, truth: Tensor, upsampled: Tensor) -> Tensor:
         """One step of the hinge loss; returns it: 2 when the judge knows nothing, 0 when it is never deceived."""
         truth, restored, upsampled = shifted(truth, restored.detach(), upsampled)
         pictures = torch.cat((truth, restored))
@@ -61,7 +61,7 @@ class Trial:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     def gradient(self, restored: Tensor, truth: Tensor, upsampled: Tensor, realism: float) -> Tensor:
         """Where `restored` should go: down the loss of its pixels, and `realism` times as far to please the judge.

@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
     def on(self, device: torch.device) -> Batch:
         """The same on a device."""
-        return Batch(*(values.to(device) for values in self))
+        return Batch(*(values.to(device, non_blocking=True) for values in self))
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,11 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
 
 def stream(crops: Crops, device: torch.device) -> Iterator[Batch]:
     """Batches on a device, made by processes of their own: one beside a CPU that trains, several to feed a GPU."""
-    workers = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 2) - 2)
-    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=8)  # workers use one thread
+    on_gpu = device.type == "cuda"
+    workers = max(1, (os.cpu_count() or 2) - 2) if on_gpu else 1
+    loader = DataLoader(
+        crops, batch_size=None, num_workers=workers, prefetch_factor=8, pin_memory=on_gpu
+    )  # workers use one thread
     return (batch.on(device) for batch in loader)
 
 

@@ -1,6 +1,7 @@
-"""The finished runs as one checkpoint.
+"""Runs as one checkpoint, or a checkpoint and the run that finished it.
 
-python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN --finish RUN
+python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN
+python -m training.export MODEL.safetensors --start MODEL.safetensors --finish RUN
 
 The default strength of guidance is chosen by the curves of training.report, and given here with --guidance; so is how
 much of the corrector's sample is added, with --gain.
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from varsr.model.config import ModelConfig
@@ -23,17 +25,19 @@ def main() -> None:
     """Write the mean weights of all runs, matrices in bfloat16."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--transformer", type=Path, required=True)
-    parser.add_argument("--finish", type=Path, required=True)
+    parser.add_argument("--start", type=Path)
+    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--transformer", type=Path)
+    parser.add_argument("--finish", type=Path)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--gain", type=float, default=1.0)
     options = parser.parse_args()
 
-    weights = mean_of(options.tokenizer) | mean_of(options.transformer) | mean_of(options.finish)
-    config = ModelConfig.from_json(
-        torch.load(options.finish / "state.pt", weights_only=True, map_location="cpu")["config"]
-    )
+    runs = [run for run in (options.tokenizer, options.transformer, options.finish) if run]
+    weights = load_file(options.start) if options.start else {}
+    for run in runs:
+        weights |= mean_of(run)
+    config = ModelConfig.from_json(torch.load(runs[-1] / "state.pt", weights_only=True, map_location="cpu")["config"])
     if options.guidance is not None:
         config = replace(config, guidance=replace(config.guidance, single=options.guidance, tiled=options.guidance))
     corrector = replace(config.corrector, gain=round(options.gain * config.corrector.gain, 3))

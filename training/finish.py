@@ -1,12 +1,12 @@
 """Third stage: corrector and decoder learn from what the transformer really predicts.
 
-    python -m training.finish PHOTOGRAPHS RUN --tokenizer TOKENIZER_RUN --transformer TRANSFORMER_RUN --minutes 30
+    python -m training.finish PHOTOGRAPHS RUN --start MODEL.safetensors --minutes 30
 
 Until now both have seen true tokens. Here they see predicted ones: the corrector learns to sample what is missing of
 a predicted latent, the decoder to make the most of right predictions and little of wrong ones. At first it learns from
 what is predicted without guidance and without the corrector, and is drawn to the truth alone. Later what both have
 added to takes its turn, and is also judged for its realism. So the two keep a meaning: with them crisp, without them
-faithful. Resumes where RUN was stopped; `--start` takes over the decoder and the corrector of an earlier run.
+faithful. The decoder sees windows of several tiles, sometimes single ones. Resumes where RUN was stopped.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from torch import Tensor, nn
 
 from training.adversary import Trial
 from training.crops import Batch, Crops, Mix, averaged, stream, validation_sets
-from training.design import MINI, adopt
+from training.design import MINI
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
-from training.tokenizer import Tokenizer, load_tokenizer, pixel_loss
-from training.transformer import generate, load_model
+from training.tokenizer import Tokenizer, pixel_loss
+from varsr.device import Precision, pick_precision
 from varsr.model.config import ModelConfig
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.varsr import VARSR
+from varsr.weights.checkpoint import load_encoder, load_model
 
 RATE = 4e-4
+WINDOW = 2  # tiles along the side of what the decoder sees
+SINGLE_SHARE = 0.2  # of the steps, those in which it sees single tiles, as in the smallest pictures
 EMPTY_SHARE = 0.5  # of the steps on faithful latents, on which the decoder has the input alone: they cost no generation
 TRUE_SHARE = 0.15  # of them, on which it has the true tokens
 CRISP_SHARE = 0.5  # of generated batches, those with guidance and corrector, once there is a judge
@@ -50,26 +53,49 @@ Decode = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Generated:
-    """A batch and what the transformer predicts for it."""
+    """A batch of B windows of T tiles in all, and what the transformer predicts for them."""
 
     batch: Batch
     strength: float
     latent: Tensor
-    """The sum of all scales, (B, Z, P, P)."""
+    """The sum of all scales, (B, Z, W, W)."""
     z: Tensor
-    """The corrector's condition, (G, B, L, C)."""
+    """The corrector's condition, (G, T, L, C)."""
     residual: Tensor
-    """What the latent lacks of the true one, (B, L, Z)."""
+    """What the latents lack of the true ones, (T, L, Z)."""
 
 
-@torch.no_grad()
+def apart(windows: Tensor) -> Tensor:
+    """The tiles of windows: (B, C, W, W) -> (T, C, P, P)."""
+    rows_and_columns = windows.unflatten(3, (WINDOW, -1)).unflatten(2, (WINDOW, -1))  # (B, C, i, h, j, w)
+    return rows_and_columns.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def together(tiles: Tensor) -> Tensor:
+    """The reverse of `apart`."""
+    windows = tiles.unflatten(0, (-1, WINDOW, WINDOW))  # (B, i, j, C, h, w)
+    return windows.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+def tiles_of(batch: Batch) -> Batch:
+    """The tiles of a batch of windows."""
+    return Batch(apart(batch.sharp), apart(batch.upsampled), batch.labels.repeat_interleave(WINDOW**2))
+
+
 def generated(model: VARSR, tokenizer: Tokenizer, batch: Batch, crisp_share: float) -> Generated:
     """Predict a batch, some with a random strength of guidance, all with a random fidelity."""
     strength = random.choice(STRENGTHS) if random.random() < crisp_share else 0.0
-    sampling, noise = Sampling(fidelity=random.choice(FIDELITIES)), TileNoise(0, range(len(batch.sharp)))
-    *_, last = model.predict(batch.upsampled.to(tokenizer.dtype), strength, sampling, noise)
-    residual = (tokenizer.encode(batch) - last.latent).flatten(2).transpose(1, 2)
-    return Generated(batch, strength, last.latent, model.corrector_condition(last), residual)
+    return predicted(model, tokenizer, batch, strength, random.choice(FIDELITIES))
+
+
+@torch.no_grad()
+def predicted(model: VARSR, tokenizer: Tokenizer, batch: Batch, strength: float, fidelity: float) -> Generated:
+    """What the transformer makes of a batch."""
+    tiles = tiles_of(batch)
+    noise = TileNoise(0, range(len(tiles.sharp)))
+    *_, last = model.predict(tiles.upsampled.to(tokenizer.dtype), strength, Sampling(fidelity=fidelity), noise)
+    residual = (tokenizer.encode(tiles) - last.latent).flatten(2).transpose(1, 2)
+    return Generated(batch, strength, together(last.latent), model.corrector_condition(last), residual)
 
 
 @torch.no_grad()
@@ -80,8 +106,13 @@ def faithful(tokenizer: Tokenizer, given: Generated) -> tuple[Batch, Tensor]:
         return turned(given.batch), torch.zeros_like(given.latent)
     if choice < EMPTY_SHARE + TRUE_SHARE:
         batch = turned(given.batch)
-        return batch, tokenizer.quantizer.encode(tokenizer.encode(batch))[1]
+        return batch, true_latent(tokenizer, batch)
     return given.batch, given.latent
+
+
+def true_latent(tokenizer: Tokenizer, batch: Batch) -> Tensor:
+    """What the true tokens of windows decode from, (B, Z, W, W)."""
+    return together(tokenizer.quantizer.encode(tokenizer.encode(tiles_of(batch)))[1])
 
 
 @torch.no_grad()
@@ -89,8 +120,14 @@ def crisp(model: VARSR, given: Generated) -> tuple[Batch, Tensor]:
     """The guided prediction, mostly corrected."""
     if random.random() > CORRECTED_SHARE:
         return given.batch, given.latent
+    return given.batch, given.latent + corrected(model, given)
+
+
+def corrected(model: VARSR, given: Generated) -> Tensor:
+    """What the corrector adds to the predicted latent, (B, Z, W, W)."""
     sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual))
-    return given.batch, given.latent + sampled.transpose(1, 2).unflatten(2, given.latent.shape[2:])
+    side = model.config.latent_side
+    return together(sampled.transpose(1, 2).unflatten(2, (side, side)))
 
 
 def turned(batch: Batch) -> Batch:
@@ -107,17 +144,18 @@ def turned(batch: Batch) -> Batch:
 @torch.no_grad()
 def validate(model: VARSR, tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, float]:
     """PSNR-Y and share of detail: of the input, plain, guided, guided and corrected generation, and the true tokens."""
+    strength = MINI.guidance.tiled
 
     def measure(batch: Batch) -> dict[str, Tensor]:
-        true = tokenizer.quantizer.encode(tokenizer.encode(batch))[1]
-        results = {
-            "bicubic": batch.upsampled,
-            "plain": generate(model, batch, 0, False, tokenizer.dtype),
-            "guided": generate(model, batch, MINI.guidance.tiled, False, tokenizer.dtype),
-            "corrected": generate(model, batch, MINI.guidance.tiled, True, tokenizer.dtype),
-            "empty": tokenizer.decode(torch.zeros_like(true), batch),
-            "true": tokenizer.decode(true, batch),
+        plain, guided = (predicted(model, tokenizer, batch, t, MINI.fidelity) for t in (0.0, strength))
+        latents = {
+            "plain": plain.latent,
+            "guided": guided.latent,
+            "corrected": guided.latent + corrected(model, guided),
+            "empty": torch.zeros_like(plain.latent),
+            "true": true_latent(tokenizer, batch),
         }
+        results = {"bicubic": batch.upsampled} | {name: tokenizer.decode(x, batch) for name, x in latents.items()}
         quality = {name: psnr_y(result, batch.sharp).mean() for name, result in results.items()}
         return quality | {f"{name}_detail": detail(x) / detail(batch.sharp) for name, x in results.items()}
 
@@ -137,33 +175,32 @@ def measured_gain(examples: list[Generated]) -> float:
 def main() -> None:
     """Train for the given minutes, those of earlier runs counted."""
     parser = stage_parser(__doc__, minutes=30)
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--transformer", type=Path, required=True)
-    parser.add_argument("--start", type=Path)
+    parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--save-every", type=float, default=300, help="in seconds")
     options = parser.parse_args()
     device = options.device
 
     torch.manual_seed(0)
-    tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16).to(device)
-    model = load_model(options.transformer, tokenizer).to(device)
-    progress = Progress(options.run, options.minutes * 60)
+    progress = Progress(options.run, options.minutes * 60, options.save_every)
     state = progress.resume()
     random.seed(progress.step)
-    crops = Crops(options.photographs / "train", MINI.tile_side, options.batch, 2000 + progress.step, Mix(negative=0))
+    side = WINDOW * MINI.tile_side
+    crops = Crops(options.photographs / "train", side, options.batch, 2000 + progress.step, Mix(negative=0))
     batches = stream(crops, device)
-    parts = nn.ModuleDict({"decoder": model.decoder, "corrector": model.corrector})
-    if options.start:
-        adopt(parts, torch.load(options.start / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"])
+    model, tokenizer = load(options.start, device)
     model.config = ModelConfig.from_json(state["config"]) if state else finished_config(model, tokenizer, batches)
     model.corrector.config = model.config.corrector
+    parts = nn.ModuleDict({"decoder": model.decoder, "corrector": model.corrector})
     trained, trial = Trained(parts.requires_grad_(True), weight_decay=1e-4), Trial(device)
     if state:
         trained.load(state["trained"])
         trial.load(state["trial"])
-    sets = validation_sets(options.photographs / "validation", MINI.tile_side, 2, device)
+    sets = validation_sets(options.photographs / "validation", side, 1, device)
 
-    decoder = torch.compile(model.decoder)
-    running = torch.zeros(3)
+    # A GPU gains less by it in a short run than compiling takes.
+    decoder = model.decoder if device.type == "cuda" else torch.compile(model.decoder)
+    running = torch.zeros(3, device=device)
 
     def keep() -> None:
         progress.keep(
@@ -179,11 +216,22 @@ def main() -> None:
         if progress.step % USES == 0 or not pool:
             pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
         losses = lesson(model, tokenizer, decoder, trial, random.choice(pool))
-        trained.step(progress.rate(RATE, warmup=50))
+        trained.step(progress.rate(options.rate, warmup=50))
         running += 0.02 * (losses - running)
         if due:
             keep()
     keep()
+
+
+def load(path: Path, device: torch.device) -> tuple[VARSR, Tokenizer]:
+    """A checkpoint as the model and its tokenizer, which share weights."""
+    dtype = pick_precision("auto", device).compute
+    precision = Precision(dtype, dtype)
+    model = load_model(path, device, precision)
+    tokenizer = Tokenizer(model.config, dtype)
+    tokenizer.encoder = load_encoder(path, device, precision)
+    tokenizer.quantizer, tokenizer.decoder = model.quantizer, model.decoder
+    return model, tokenizer
 
 
 def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]) -> ModelConfig:
@@ -206,12 +254,14 @@ def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, gi
     """Leave the gradients of one step; the losses of pixels, of the corrector and of the judge."""
     judged = given.strength > 0
     batch, latent = crisp(model, given) if judged else faithful(tokenizer, given)
+    if random.random() < SINGLE_SHARE:
+        batch, latent = tiles_of(batch), apart(latent)
     pixels = decoder(latent.to(tokenizer.dtype), batch.upsampled.to(tokenizer.dtype)).float()
-    judgement = trial.learn(pixels, batch.sharp, batch.upsampled) if judged else 0.0
+    judgement = trial.learn(pixels, batch.sharp, batch.upsampled) if judged else pixels.new_zeros(())
     pixels.backward(trial.gradient(pixels, batch.sharp, batch.upsampled, REALISM if judged else 0))
-    corrected = corrector_loss(model.corrector, given.z[0], given.residual)
-    (0.1 * corrected).backward()
-    return torch.tensor((pixel_loss(pixels, batch.sharp).item(), corrected.item(), judgement))
+    residual = corrector_loss(model.corrector, given.z[0], given.residual)
+    (0.1 * residual).backward()
+    return torch.stack((pixel_loss(pixels.detach(), batch.sharp), residual.detach(), judgement))
 
 
 def _named(values: Tensor) -> dict[str, float]:

@@ -112,15 +112,15 @@ class Trained:
             {"params": [m for m in self.masters.values() if m.dim() >= 2], "weight_decay": weight_decay},
             {"params": [m for m in self.masters.values() if m.dim() < 2], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=betas)
+        self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=betas, fused=True)
         self.steps = 0
 
-    def step(self, rate: float, clip: float = 1.0) -> float:
-        """Move the weights along their gradients, clipped together to norm `clip`; return the norm."""
+    def step(self, rate: float, clip: float = 1.0) -> None:
+        """Move the weights along their gradients, clipped together to norm `clip`."""
         for name, weight in self.weights.items():
             self.masters[name].grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
-        norm = nn.utils.clip_grad_norm_(self.masters.values(), clip)
+        nn.utils.clip_grad_norm_(self.masters.values(), clip)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -128,12 +128,10 @@ class Trained:
         momentum = min(self.decay, self.steps / (self.steps + 10))
         torch._foreach_lerp_(list(self.mean.values()), list(self.masters.values()), 1 - momentum)
         self._show(self.masters)
-        return float(norm)
 
     def _show(self, values: dict[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(values[name])
+            torch._foreach_copy_(list(self.weights.values()), list(values.values()))
 
     def use_mean(self) -> None:
         """Compute with the running mean until `use_masters`."""

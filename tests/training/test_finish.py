@@ -39,7 +39,7 @@ def test_the_judge_learns_to_tell_photographs_from_smooth_copies() -> None:
     torch.manual_seed(0)
     trial = Trial(CPU)
     batch = photographs(4)
-    losses = [trial.learn(batch.upsampled, batch.sharp, batch.upsampled) for _ in range(120)]
+    losses = [float(trial.learn(batch.upsampled, batch.sharp, batch.upsampled)) for _ in range(120)]
     assert losses[0] > 1.5
     assert sum(losses[-10:]) / 10 < 0.5
 
