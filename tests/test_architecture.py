@@ -39,7 +39,7 @@ ALLOWED = {
         "restoration",
         "weights",
     },
-    "bench": {"device", "engine", "model", "upscaler"},
+    "bench": {"device", "engine", "imaging", "model", "upscaler"},
     "cli": {
         "__init__",
         "bench",

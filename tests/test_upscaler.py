@@ -219,7 +219,7 @@ def test_narrow_types_come_near(nano: Path, upscaler: Upscaler, image: Image.Ima
         (NANO, "cpu", Precision(torch.bfloat16, torch.float32, int8=True), 1),
         (LARGE, "cpu", Precision(torch.bfloat16, torch.bfloat16), 1),
         (LARGE, "cuda", Precision(torch.bfloat16, torch.bfloat16), 8),
-        (NANO, "cuda", Precision(torch.bfloat16, torch.bfloat16), 8),
+        (NANO, "cuda", Precision(torch.bfloat16, torch.bfloat16), 32),
     ],
 )
 def test_tiles_at_a_time(config: ModelConfig, device: str, precision: Precision, tiles: int) -> None:
@@ -260,6 +260,16 @@ def test_tiles_overlap_as_the_model_says_and_less_in_fast_mode_but_are_always_bl
     upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
     assert upscaler.tiles((2048, 2048), options) == plan_tiles(256, 256, 32, predicted)
     assert upscaler.windows((2048, 2048), options) == plan_tiles(256, 256, 32, decoded)
+
+
+@pytest.mark.parametrize(("size", "side"), [((2048, 2048), 96), ((600, 2048), 75), ((20, 30), 32)])
+def test_windows_are_as_many_tiles_wide_as_the_model_says_where_there_are_so_many(
+    tmp_path: Path, size: tuple[int, int], side: int
+) -> None:
+    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32), blend=0.125, window=3))
+    upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
+    assert {window.side for window in upscaler.windows(size, Options(overlap=0))} == {side}
+    assert {tile.side for tile in upscaler.tiles(size)} == {32}
 
 
 def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:

@@ -39,6 +39,7 @@ MINI = ModelConfig(
     fidelity=1.0,
     overlap=0.0,
     blend=0.125,
+    window=2,
 )
 
 

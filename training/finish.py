@@ -34,7 +34,7 @@ from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_encoder, load_model
 
 RATE = 4e-4
-WINDOW = 2  # tiles along the side of what the decoder sees
+WINDOW = MINI.window  # tiles along the side of what the decoder sees
 SINGLE_SHARE = 0.2  # of the steps, those in which it sees single tiles, as in the smallest pictures
 EMPTY_SHARE = 0.5  # of the steps on faithful latents, on which the decoder has the input alone: they cost no generation
 TRUE_SHARE = 0.15  # of them, on which it has the true tokens
@@ -247,6 +247,7 @@ def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]
         guidance=MINI.guidance,
         overlap=MINI.overlap,
         blend=MINI.blend,
+        window=MINI.window,
     )
 
 

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from varsr.device import memory_errors
 from varsr.engine import Engine, Recipe
+from varsr.imaging.tiles import Tile
 from varsr.model.sampling import Sampling, TileNoise
 from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
@@ -57,10 +58,11 @@ class Timing:
         """Seconds for one of its tiles."""
         return self.total / self.tiles
 
-    def of_picture(self, tiles: int, windows: int) -> float:
-        """Seconds for a picture of so many tiles, decoded in so many windows."""
+    def of_picture(self, tiles: Sequence[Tile], windows: Sequence[Tile]) -> float:
+        """Seconds for a picture of these tiles, decoded in these windows."""
         decoder = self.seconds["decoder"] / self.tiles
-        return tiles * (self.per_tile - decoder) + windows * decoder
+        decoded = sum((window.side / tiles[0].side) ** 2 for window in windows)
+        return len(tiles) * (self.per_tile - decoder) + decoded * decoder
 
     def share(self, machine: Machine, stage: str | None = None) -> float:
         """Of the machine's peak, in a stage or in all."""

@@ -76,10 +76,11 @@ class Engine:
     @property
     def batch_size(self) -> int:
         """Tiles at a time: a CPU is busy with one of a large model, and the sooner the slower it computes."""
-        if self.precision.int8:
+        small = self.model.config.is_small
+        if self.device.type == "cuda":
+            return 32 if small else 8
+        if self.precision.int8 or not small:
             return 1
-        if not self.model.config.is_small:
-            return 8 if self.device.type == "cuda" else 1
         return 4 if self.device.type == "cpu" and self.precision.compute == torch.float32 else 8
 
     @property

@@ -183,7 +183,7 @@ class Upscaler:
         return plan_tiles(*self._cells(size), self.model.config.latent_side, self._overlap(options))
 
     def windows(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
-        """The squares in which a result's latent is decoded: as large as tiles, and never with less to blend over.
+        """The squares in which a result's latent is decoded, never with less to blend over than tiles have.
 
         Raises as `tiles` does.
         """
@@ -191,7 +191,8 @@ class Upscaler:
         blend = config.decoded_overlap
         if options.speed == "fast":
             blend = min(blend, self._eighth)
-        return plan_tiles(*self._cells(size), config.latent_side, max(self._overlap(options), blend))
+        cells = self._cells(size)
+        return plan_tiles(*cells, min(config.window_side, *cells), max(self._overlap(options), blend))
 
     def _overlap(self, options: Options) -> int:
         side, overlap = self.model.config.latent_side, self.model.config.default_overlap

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -14,9 +17,11 @@ from tests.golden import DATA
 from varsr import Options, Upscaler
 from varsr.batch.plan import Job
 from varsr.batch.run import Clock, Policy, Run
+from varsr.errors import TooLittleMemoryError
 from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
+from varsr.progress import Progress
 from varsr.restoration import Restoration
 
 OPTIONS = Options(cfg=1.5, seed=3)
@@ -96,3 +101,60 @@ def test_a_damaged_picture_between_them_is_its_own_failure(upscaler: Upscaler, t
 
     outcomes = list(Run(begin, TargetSize(scale=1), Encoding(), Policy(), Clock()).outcomes(jobs))
     assert [outcome.status for outcome in outcomes] == ["done", "done", "failed", "done", "done"]
+
+
+@pytest.fixture
+def beside(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The engine works in a thread of its own, as it does with a GPU."""
+    with ThreadPoolExecutor(1) as worker:
+        monkeypatch.setattr(upscaler.engine, "_worker", worker)
+        yield
+
+
+def test_an_engine_beside_the_program_makes_the_same_pictures(
+    upscaler: Upscaler, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    side = upscaler.model.config.tile_side
+    jobs = pictures(tmp_path, [side, 5 * side, side + 5, 9 * side, side, side // 2, 2 * side + 9])
+    expected = run(upscaler, jobs)
+    request.getfixturevalue("beside")
+    for found, plain in zip(run(upscaler, jobs), expected, strict=True):
+        np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.usefixtures("beside")
+def test_an_engine_beside_the_program_has_the_next_batch_before_this_one_is_used(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+    begin, decode = upscaler.engine.begin, upscaler.engine.decode
+
+    def begun(*arguments: Any) -> Any:
+        events.append("begin")
+        return begin(*arguments)
+
+    def decoded(*arguments: Any) -> Any:
+        events.append("decode")
+        return decode(*arguments)
+
+    monkeypatch.setattr(upscaler.engine, "begin", begun)
+    monkeypatch.setattr(upscaler.engine, "decode", decoded)
+    run(upscaler, pictures(tmp_path, [9 * upscaler.model.config.tile_side]))
+    assert events[:2] == ["begin", "begin"]
+    assert events.count("begin") > 4
+    assert events[-1] == "decode"
+
+
+@pytest.mark.usefixtures("beside")
+def test_what_fails_beside_the_program_is_the_pictures_failure(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(upscaler.model, "restore", scarce)
+    (job,) = pictures(tmp_path, [40])
+    seen: list[Progress] = []
+    with pytest.raises(TooLittleMemoryError), Image.open(job.source) as image:
+        upscaler.upscale(image, 2, OPTIONS, seen.append)
+    assert {progress.done for progress in seen} == {0}, "what was not done is not counted"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Run
 from varsr.bench import Timing
+from varsr.imaging.tiles import plan_tiles
 
 
 def test_figures_as_json(varsr: Run, nano: Path) -> None:
@@ -33,7 +34,7 @@ def test_figures_as_json(varsr: Run, nano: Path) -> None:
 
 def test_a_picture_takes_its_tiles_and_the_windows_it_is_decoded_in() -> None:
     timing = Timing(tiles=2, seconds={"prefix": 2.0, "decoder": 1.0}, operations={}, first=0.0)
-    assert timing.of_picture(tiles=10, windows=14) == 10 * 1.0 + 14 * 0.5
+    assert timing.of_picture(plan_tiles(8, 40, 4, 0), plan_tiles(8, 40, 8, 0)) == 20 * 1.0 + 5 * 4 * 0.5
 
 
 def test_fast_mode_does_less(varsr: Run, nano: Path) -> None:

@@ -72,7 +72,7 @@ def bench(
     options = Options(speed=speed)
     timings = measure(upscaler, sizes, runs, options.shortcuts, on_run)
     memory = peak_memory(upscaler.engine.device)
-    tiles, windows = (len(plan((height, width), options)) for plan in (upscaler.tiles, upscaler.windows))
+    tiles, windows = upscaler.tiles((height, width), options), upscaler.windows((height, width), options)
     hourly = 3600 / min(timing.of_picture(tiles, windows) for timing in timings)
     if json:
         report = {
@@ -83,8 +83,8 @@ def bench(
             "load_seconds": loaded,
             "peak_memory_bytes": memory,
             "size": [width, height],
-            "tiles": tiles,
-            "windows": windows,
+            "tiles": len(tiles),
+            "windows": len(windows),
             "pictures_an_hour": hourly,
             "batches": [
                 dataclasses.asdict(timing) | {"seconds_a_tile": timing.per_tile, "share_of_peak": timing.share(machine)}
@@ -98,7 +98,7 @@ def bench(
     print(f"torch {machine.torch}, matrix products {machine.peak / 1e12:.2f} TFLOP/s")
     print(f"loaded in {loaded:.1f} s, peak memory {memory / 2**30:.2f} GiB\n")
     _show(machine, timings)
-    print(f"\n{width} x {height} px: {tiles} tiles, {hourly:.1f} pictures an hour")
+    print(f"\n{width} x {height} px: {len(tiles)} tiles, {hourly:.1f} pictures an hour")
 
 
 def _show(machine: Machine, timings: Sequence[Timing]) -> None:

@@ -115,7 +115,8 @@ class ModelConfig:
     """A whole model.
 
     `scales` are the sides of its token maps, coarse to fine; `overlap` and `blend` are the shares of a tile's side that
-    neighbours have in common when they are predicted and when they are decoded. `fidelity` and `overlap` are defaults.
+    neighbours have in common when they are predicted and when they are decoded. What is decoded at a time is a square
+    of `window` by `window` tiles. `fidelity` and `overlap` are defaults.
     """
 
     tokenizer: TokenizerConfig
@@ -127,6 +128,7 @@ class ModelConfig:
     fidelity: float = 0.0
     overlap: float = 0.25
     blend: float = 0.25
+    window: int = 1
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
@@ -163,6 +165,11 @@ class ModelConfig:
     def decoded_overlap(self) -> int:
         """Latent cells that neighbours share when they are decoded, to blend over."""
         return int(self.blend * self.latent_side)
+
+    @property
+    def window_side(self) -> int:
+        """Latent cells along one side of what is decoded at a time, where there are so many."""
+        return self.window * self.latent_side
 
     @property
     def is_small(self) -> bool:
