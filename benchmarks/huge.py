@@ -12,7 +12,7 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -28,8 +28,6 @@ from varsr.device import Precision
 from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
-from varsr.model.sampling import Sampling, TileNoise
-from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
 from varsr.restoration import Restoration
 from varsr.upscaler import Upscaler
@@ -40,21 +38,11 @@ class StandIn:
 
     config = MINI
 
-    def restore(
-        self,
-        tiles: Tensor,
-        _: float,
-        __: Sampling,
-        ___: TileNoise,
-        ____: bool,
-        on_scale: Callable[[int], None],
-        **_____: Shortcuts,
-    ) -> Tensor:
-        """Empty latents."""
-        for scale in range(len(self.config.scales)):
-            on_scale(scale)
+    def restore(self, tiles: Tensor, *_: object) -> Iterator[Tensor]:
+        """Empty latents, for each scale and for the corrector."""
         side = self.config.latent_side
-        return torch.zeros(len(tiles), self.config.tokenizer.channels, side, side)
+        for _scale in (*self.config.scales, "corrector"):
+            yield torch.zeros(len(tiles), self.config.tokenizer.channels, side, side)
 
     def decoder(self, _: Tensor, upsampled: Tensor) -> Tensor:
         """The input."""

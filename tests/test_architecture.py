@@ -26,7 +26,8 @@ ALLOWED = {
     "batch": {"errors", "files", "imaging"},
     "progress": set(),
     "graphs": {"device", "model"},
-    "engine": {"device", "graphs", "imaging", "model", "progress"},
+    "worker": set(),
+    "engine": {"device", "graphs", "imaging", "model", "progress", "worker"},
     "restoration": {"device", "engine", "imaging", "progress"},
     "upscaler": {
         "choices",

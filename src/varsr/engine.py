@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from varsr.model.sampling import Noise, Sampling, TileNoise
 from varsr.model.shortcuts import Shortcuts
 from varsr.model.varsr import VARSR
 from varsr.progress import Reporter
+from varsr.worker import Worker
 
 AHEAD = 2  # batches begun on a GPU, so that it never waits for the program
 
@@ -63,7 +65,7 @@ class Engine:
         self.device = device
         self.precision = precision
         self._graphs = Graphs() if device.type == "cuda" and compiled else None
-        self._worker = ThreadPoolExecutor(1, "engine") if device.type == "cuda" else None
+        self._worker = Worker() if device.type == "cuda" else None
         self._begun: list[Future[Picture]] = []
         if precision.compute == torch.float32:
             torch.backends.cudnn.allow_tf32 = False  # which PyTorch would round convolutions to
@@ -104,7 +106,7 @@ class Engine:
             done: Future[Picture] = Future()
             done.set_result(self.latents(batch, size, recipe))
             return done
-        self._begun.append(self._worker.submit(self.latents, batch, size, recipe))
+        self._begun.append(self._worker.in_turn(partial(self.latents, batch, size, recipe)))
         return self._begun[-1]
 
     @torch.inference_mode()
@@ -153,7 +155,7 @@ class Engine:
         """Latents (T, P, P, Z) with the input's tiles (T, S, S, 3) -> restored tiles (T, S, S, 3), all in [0, 1]."""
         if self._worker is None:
             return self._decoded(latents, pixels)
-        return self._worker.submit(self._decoded, latents, pixels).result()
+        return self._worker.at_once(partial(self._decoded, latents, pixels))
 
     @torch.inference_mode()
     def _decoded(self, latents: Picture, pixels: Picture) -> Picture:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
 from varsr.progress import Progress
 from varsr.restoration import Restoration
+from varsr.worker import Worker
 
 OPTIONS = Options(cfg=1.5, seed=3)
 
@@ -104,11 +104,9 @@ def test_a_damaged_picture_between_them_is_its_own_failure(upscaler: Upscaler, t
 
 
 @pytest.fixture
-def beside(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def beside(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine works in a thread of its own, as it does with a GPU."""
-    with ThreadPoolExecutor(1) as worker:
-        monkeypatch.setattr(upscaler.engine, "_worker", worker)
-        yield
+    monkeypatch.setattr(upscaler.engine, "_worker", Worker())
 
 
 def test_an_engine_beside_the_program_makes_the_same_pictures(
