@@ -198,8 +198,11 @@ def test_a_missing_device(nano: Path) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_computes_what_the_cpu_computes(nano: Path, upscaler: Upscaler, image: Image.Image) -> None:
-    on_cuda = Upscaler.from_pretrained(str(nano), device="cuda", dtype="fp32")
+@pytest.mark.parametrize("compiled", [True, False])
+def test_cuda_computes_what_the_cpu_computes(
+    nano: Path, upscaler: Upscaler, image: Image.Image, compiled: bool
+) -> None:
+    on_cuda = Upscaler.from_pretrained(str(nano), device="cuda", dtype="fp32", compiled=compiled)
     assert np.abs(pixels(on_cuda.upscale(image)) - pixels(upscaler.upscale(image))).mean() < 1
 
 

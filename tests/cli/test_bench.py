@@ -49,7 +49,7 @@ def test_fast_mode_does_less(varsr: Run, nano: Path) -> None:
 
 
 def test_a_table_for_people(varsr: Run, nano: Path) -> None:
-    result = varsr("bench", "-m", nano, "--batch", "2", "--runs", "1")
+    result = varsr("bench", "-m", nano, "--batch", "2", "--runs", "1", "--no-compile")
     assert result.returncode == 0, result.stderr
     assert "batch 2" in result.stdout
     assert "pictures an hour" in result.stdout
