@@ -247,8 +247,20 @@ def without_bfloat16(machine: Machine) -> str:
     return (
         "Where a target is missed: this processor has no bfloat16 instructions. The targets count on 0.9 TFLOP/s in "
         f"bfloat16; here float32 reaches {machine.peak / 1e12:.2f}, of which `mini` uses the share below. Fast mode "
-        "leaves out less than it did before the exact mode of `mini` itself gave up overlap, guidance and steps."
+        "leaves out less than it did before the exact mode of `mini` itself gave up overlap, guidance and steps. "
+        f"Of the start {import_seconds():.1f} s are the import of PyTorch."
     )
+
+
+def import_seconds() -> float:
+    """What Python takes to start and to import PyTorch, the best of three."""
+
+    def once() -> float:
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        return time.monotonic() - began
+
+    return min(once() for _ in range(3))
 
 
 def gpu_targets(large: dict[str, Any], mini: dict[str, Any], small: Command, whole: Command, plain: Command) -> str:
