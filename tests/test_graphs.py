@@ -32,14 +32,13 @@ def drawing(_: Tensor, noise: Noise) -> Iterator[Tensor]:
 
 
 def test_draws_are_those_of_the_tiles_batch_after_batch() -> None:
-    draws = Draws(torch.device("cpu"))
-    draws.begin(TileNoise(0, [0, 1]))
+    draws = Draws(TileNoise(0, [0, 1]), torch.device("cpu"))
     first = [result.clone() for result in drawing(torch.empty(0), draws)]
     assert all(map(torch.equal, first, drawing(torch.empty(0), TileNoise(0, [0, 1]))))
     other = TileNoise(5, [7, 8])
     draws.renew(other, 0, 1)
     draws.renew(other, 1, 3)
-    draws.begin(TileNoise(0, []))
+    draws.rewind()
     second = [result.clone() for result in drawing(torch.empty(0), draws)]
     assert all(map(torch.equal, second, drawing(torch.empty(0), TileNoise(5, [7, 8]))))
     assert not torch.equal(first[0], second[0])

@@ -66,8 +66,7 @@ class Engine:
         self.precision = precision
         self._graphs = Graphs() if device.type == "cuda" and compiled else None
         self._worker = Worker() if device.type == "cuda" else None
-        self._begun: list[Future[Picture]] = []
-        if precision.compute == torch.float32:
+        if device.type == "cuda" and precision.compute == torch.float32:
             torch.backends.cudnn.allow_tf32 = False  # which PyTorch would round convolutions to
 
     @property
@@ -97,8 +96,7 @@ class Engine:
     @property
     def has_room(self) -> bool:
         """Whether a batch may be begun already that is not needed yet."""
-        self._begun = [batch for batch in self._begun if not batch.done()]
-        return self._worker is not None and len(self._begun) < AHEAD
+        return self._worker is not None and self._worker.unfinished < AHEAD
 
     def begin(self, batch: Batch, size: int, recipe: Recipe) -> Future[Picture]:
         """What `latents` gives, when it is done: beside the program, or at once where nothing works beside it."""
@@ -106,8 +104,7 @@ class Engine:
             done: Future[Picture] = Future()
             done.set_result(self.latents(batch, size, recipe))
             return done
-        self._begun.append(self._worker.in_turn(partial(self.latents, batch, size, recipe)))
-        return self._begun[-1]
+        return self._worker.in_turn(partial(self.latents, batch, size, recipe))
 
     @torch.inference_mode()
     def latents(self, batch: Batch, size: int, recipe: Recipe) -> Picture:

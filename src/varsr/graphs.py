@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from varsr.device import is_about_memory
-from varsr.model.sampling import Noise, TileNoise
+from varsr.model.sampling import Noise
 
 KEPT = 2  # recordings; each holds the memory of its batch
 Work = Callable[[Tensor, Noise], Iterator[Tensor]]
@@ -23,23 +24,19 @@ Work = Callable[[Tensor, Noise], Iterator[Tensor]]
 class Draws:
     """The random numbers of one batch after the other, at the same places in the device's memory.
 
-    The first batch tells what is drawn, and in which order.
+    The first batch, whose numbers are those of `first`, tells what is drawn, and in which order.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, first: Noise, device: torch.device) -> None:
+        self._first = first
         self._device = device
         self._drawn: list[tuple[str, tuple[int, ...], Tensor]] = []
-        self._next = 0
-        self._source: Noise | None = None
-
-    @property
-    def position(self) -> int:
+        self.position = 0
         """How many draws of the batch have been handed out."""
-        return self._next
 
-    def begin(self, source: Noise) -> None:
-        """Hand out numbers from the first place on; those that are new come from `source`."""
-        self._source, self._next = source, 0
+    def rewind(self) -> None:
+        """Hand out from the first place on again."""
+        self.position = 0
 
     def renew(self, source: Noise, start: int, stop: int) -> None:
         """Replace the numbers of some draws, which must be done in order."""
@@ -55,10 +52,10 @@ class Draws:
         return self._draw("uniform", shape)
 
     def _draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
-        if self._next == len(self._drawn):
-            self._drawn.append((kind, shape, getattr(self._source, kind)(*shape).to(self._device)))
-        self._next += 1
-        return self._drawn[self._next - 1][2]
+        if self.position == len(self._drawn):
+            self._drawn.append((kind, shape, getattr(self._first, kind)(*shape).to(self._device)))
+        self.position += 1
+        return self._drawn[self.position - 1][2]
 
 
 def _pinned(values: Tensor, device: torch.device) -> Tensor:
@@ -81,14 +78,15 @@ class Recording:
         self._tiles = tiles.clone()
         self._draws = draws
         self._stages: list[_Stage] = []
-        pool = torch.cuda.graph_pool_handle()
-        draws.begin(TileNoise(0, []))
+        draws.rewind()
         walk = work(self._tiles, draws)
-        for _ in range(stages):
-            graph, before = torch.cuda.CUDAGraph(), draws.position
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-                result = next(walk)
-            self._stages.append(_Stage(graph, result, (before, draws.position)))
+        with torch.cuda.device(tiles.device):  # in a thread it is the first one, whichever the program chose
+            pool, stream = torch.cuda.graph_pool_handle(), _recording_stream(tiles.device)
+            for _ in range(stages):
+                graph, before = torch.cuda.CUDAGraph(), draws.position
+                with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+                    result = next(walk)
+                self._stages.append(_Stage(graph, result, (before, draws.position)))
 
     def replay(self, tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
         """Do the work on other tiles. What comes out is overwritten by the next replay."""
@@ -97,6 +95,12 @@ class Recording:
             self._draws.renew(noise, *stage.draws)
             stage.graph.replay()
             yield stage.result
+
+
+@cache
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all recordings on a device: libraries keep memory for each stream that they have met."""
+    return torch.cuda.Stream(device)
 
 
 class Graphs:
@@ -120,8 +124,7 @@ class Graphs:
         return self._recordings[key].replay(tiles, noise)
 
     def _first(self, key: Hashable, work: Work, tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
-        draws = Draws(tiles.device)
-        draws.begin(noise)
+        draws = Draws(noise, tiles.device)
         yield from work(tiles, draws)
         self._met[key] = draws
 

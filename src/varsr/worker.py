@@ -18,7 +18,11 @@ class Worker:
         self._executor = ThreadPoolExecutor(1, "worker")
         self._lock = threading.Lock()
         self._batches: deque[Callable[[], None]] = deque()
-        self._at_work = False
+
+    @property
+    def unfinished(self) -> int:
+        """How many batches are being computed or wait for their turn."""
+        return len(self._batches)
 
     def at_once(self, work: Callable[[], T]) -> T:
         """What `work` gives, after what is being done."""
@@ -36,14 +40,13 @@ class Worker:
 
         with self._lock:
             self._batches.append(compute)
-            if not self._at_work:
-                self._at_work = True
+            if len(self._batches) == 1:
                 self._executor.submit(self._next)
         return result
 
     def _next(self) -> None:
-        self._batches.popleft()()
+        self._batches[0]()
         with self._lock:
-            self._at_work = bool(self._batches)
-            if self._at_work:  # behind what is waited for
+            self._batches.popleft()
+            if self._batches:  # behind what is waited for
                 self._executor.submit(self._next)
