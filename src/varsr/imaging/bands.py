@@ -18,7 +18,8 @@ class Enlarged:
     def __init__(self, picture: Picture, size: tuple[int, int], padded: tuple[int, int]) -> None:
         self._picture = picture
         self.size = size
-        self._rows, self._columns = (_reflected(*lengths) for lengths in zip(size, padded, strict=True))
+        self._rows, columns = (_reflected(*lengths) for lengths in zip(size, padded, strict=True))
+        self._right = columns[size[1] :]
         self._recent = lru_cache(BANDS_KEPT)(self._band)
 
     def band(self, top: int, bottom: int) -> Picture:
@@ -29,7 +30,9 @@ class Enlarged:
         rows = self._rows[top:bottom]
         first = int(rows.min())
         made = self.inside(first, int(rows.max()) + 1)
-        return made[rows - first][:, self._columns]
+        if bottom > self.size[0]:
+            made = made[rows - first]
+        return np.concatenate((made, made[:, self._right]), axis=1) if len(self._right) else made
 
     def inside(self, top: int, bottom: int) -> Picture:
         """Rows `top` to `bottom` without the continuation to the right."""

@@ -44,10 +44,10 @@ class _Moments:
         self._squares = np.zeros(3)
 
     def add(self, band: Picture) -> None:
-        values = band.reshape(-1, 3).astype(np.float64)
-        self._count += len(values)
-        self._sum += values.sum(0)
-        self._squares += np.square(values).sum(0)
+        values = np.moveaxis(band, -1, 0).astype(np.float64, order="C")  # one after the other, they add up much faster
+        self._count += values[0].size
+        self._sum += values.sum((1, 2))
+        self._squares += np.square(values, out=values).sum((1, 2))
 
     @property
     def mean(self) -> Channels:

@@ -11,6 +11,7 @@ from PIL import Image
 from varsr.imaging.alpha import bleed
 from varsr.imaging.profile import transform_of
 from varsr.imaging.resize import Picture, enlarged_rows, resize
+from varsr.imaging.rounding import rounded
 from varsr.imaging.size import Size
 
 
@@ -121,5 +122,5 @@ def to_image(photo: Photo) -> Image.Image:
 
 def image_of(bands: Iterable[Picture]) -> Image.Image:
     """Bands of rows of all channels (rows, W, C) as a Pillow image of eight bits."""
-    rounded = np.concatenate([(band.clip(0, 1) * 255 + 0.5).astype(np.uint8) for band in bands])
-    return Image.fromarray(rounded[..., 0] if rounded.shape[-1] == 1 else rounded)
+    pixels = np.concatenate([rounded(band, np.dtype(np.uint8)) for band in bands])
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -12,6 +12,7 @@ import png
 from varsr.imaging.deep import png_chunks
 from varsr.imaging.photo import Photo
 from varsr.imaging.resize import Picture
+from varsr.imaging.rounding import rounded
 from varsr.imaging.size import Size
 from varsr.imaging.tiff import Bytes, Page, write_pages
 
@@ -28,12 +29,6 @@ def write_rows(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, f
         rows, planes = (band[..., [0, 0, 0, 1]] for band in rows), 4
     write = _write_png if format == "PNG" else _write_tiff
     write(rows, (*size, planes), depth, path, vars(photo.metadata))
-
-
-def rounded(band: Picture, depth: np.dtype[Any]) -> Bytes:
-    """Channels in [0, 1] as whole numbers of a type."""
-    full = np.iinfo(depth).max
-    return (band.clip(0, 1) * full + 0.5).astype(depth)
 
 
 def _write_png(

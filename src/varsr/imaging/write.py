@@ -19,6 +19,7 @@ from varsr.imaging.deep import write_deep
 from varsr.imaging.formats import BY_SUFFIX, Format
 from varsr.imaging.photo import Photo, image_of, to_image
 from varsr.imaging.resize import Picture
+from varsr.imaging.rounding import rounded
 from varsr.imaging.size import Size
 from varsr.imaging.tiff import Page, write_pages
 
@@ -140,7 +141,7 @@ def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
 
 
 def _page(photo: Photo) -> Page:
-    pixels = stream.rounded(photo.channels(), np.dtype(np.uint16 if photo.deep else np.uint8))
+    pixels = rounded(photo.channels(), np.dtype(np.uint16 if photo.deep else np.uint8))
     height, width, planes = pixels.shape
     return Page([pixels], (height, width, planes), pixels.dtype, vars(photo.metadata))
 
