@@ -21,7 +21,7 @@ from varsr.imaging.color import fixed_bands
 from varsr.imaging.photo import Photo, from_image, to_image
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
-from varsr.imaging.tiles import Tile, padded_length, plan_tiles
+from varsr.imaging.tiles import Tile, least_side, padded_length, plan_tiles
 from varsr.model.sampling import ARGMAX, Sampling
 from varsr.model.shortcuts import EXACT, FAST, Shortcuts
 from varsr.model.varsr import VARSR
@@ -191,8 +191,9 @@ class Upscaler:
         blend = config.decoded_overlap
         if options.speed == "fast":
             blend = min(blend, self._eighth)
-        cells = self._cells(size)
-        return plan_tiles(*cells, min(config.window_side, *cells), max(self._overlap(options), blend))
+        cells, overlap = self._cells(size), max(self._overlap(options), blend)
+        sides = {min(side, *cells) for side in config.window_sides}
+        return plan_tiles(*cells, least_side(*cells, sorted(sides), overlap), overlap)
 
     def _overlap(self, options: Options) -> int:
         side, overlap = self.model.config.latent_side, self.model.config.default_overlap

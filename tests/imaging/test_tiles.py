@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varsr.imaging.tiles import Tile, gaussian_weights, padded_length, plan_tiles
+from varsr.imaging.tiles import Tile, gaussian_weights, least_side, padded_length, plan_tiles
 
 sides = st.integers(1, 40)
 
@@ -38,6 +38,17 @@ def test_neighbours_share_the_overlap_and_none_is_wasted(plan: tuple[int, int, i
     assert all(0 < lower - upper <= side - overlap for upper, lower in pairwise(tops))
     fewest = 1 + -(-(height - side) // (side - overlap))
     assert len(tops) == fewest
+
+
+@given(plans(), st.sets(sides, min_size=1))
+def test_the_least_side_costs_no_more_than_any_other(plan: tuple[int, int, int, int], others: set[int]) -> None:
+    height, width, side, overlap = plan
+    possible = {side} | {other for other in others if overlap < other <= min(height, width)}
+
+    def cells(side: int) -> int:
+        return sum(tile.side**2 for tile in plan_tiles(height, width, side, overlap))
+
+    assert cells(least_side(height, width, sorted(possible), overlap)) == min(map(cells, possible))
 
 
 @pytest.mark.parametrize("wrong", [(3, 8, 4, 1), (8, 8, 4, 4), (8, 8, 4, -1)])

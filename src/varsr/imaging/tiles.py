@@ -7,6 +7,7 @@ decoded, pixels once they are pictures.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -47,6 +48,15 @@ def plan_tiles(height: int, width: int, side: int, overlap: int) -> list[Tile]:
         raise ValueError(f"no tiles of {side} with overlap {overlap} fit a map of {height} x {width}")
     places = [(top, left) for top in _starts(height, side, overlap) for left in _starts(width, side, overlap)]
     return [Tile(index, top, left, side) for index, (top, left) in enumerate(places)]
+
+
+def least_side(height: int, width: int, sides: Iterable[int], overlap: int) -> int:
+    """The side of those whose tiles cover a map with the fewest cells, those counted twice where tiles overlap."""
+
+    def cells(side: int) -> int:
+        return len(_starts(height, side, overlap)) * len(_starts(width, side, overlap)) * side**2
+
+    return min(sides, key=cells)
 
 
 def _starts(length: int, side: int, overlap: int) -> list[int]:

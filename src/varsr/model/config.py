@@ -116,7 +116,7 @@ class ModelConfig:
 
     `scales` are the sides of its token maps, coarse to fine; `overlap` and `blend` are the shares of a tile's side that
     neighbours have in common when they are predicted and when they are decoded. What is decoded at a time is a square
-    of `window` by `window` tiles. `fidelity` and `overlap` are defaults.
+    of about `window` by `window` tiles. `fidelity` and `overlap` are defaults.
     """
 
     tokenizer: TokenizerConfig
@@ -167,9 +167,15 @@ class ModelConfig:
         return int(self.blend * self.latent_side)
 
     @property
-    def window_side(self) -> int:
-        """Latent cells along one side of what is decoded at a time, where there are so many."""
-        return self.window * self.latent_side
+    def window_sides(self) -> range:
+        """Latent cells along one side of what may be decoded at a time, where there are so many.
+
+        One tile is decoded as it is. Of a larger window an eighth more or less makes no difference but in how many
+        are needed.
+        """
+        side = self.window * self.latent_side
+        slack = side // 8 if self.window > 1 else 0
+        return range(side - slack, side + slack + 1)
 
     @property
     def is_small(self) -> bool:
