@@ -114,6 +114,17 @@ def test_narrow_weights_compute_what_wide_ones_do(tmp_path: Path) -> None:
     assert torch.equal(restore(narrow, tiles, 2.0), restore(wide, tiles, 2.0))
 
 
+def test_gelu_by_the_logistic_function_is_gelu() -> None:
+    network = FeedForward(4)
+    network.fc1.weight.data = torch.eye(4).repeat(4, 1)
+    network.fc1.bias.data = torch.zeros(16)
+    x = torch.cat((torch.linspace(-12, 12, 4096), torch.tensor([0.0, -0.0, 1e20, -1e20]))).view(-1, 4)
+    with torch.no_grad():
+        widened = network._widened(x)
+    expected = F.gelu(x.repeat(1, 4), approximate="tanh")
+    torch.testing.assert_close(widened, expected, atol=1e-6, rtol=1e-6)
+
+
 def test_a_layer_and_its_gelu_at_once_are_the_same() -> None:
     network = FeedForward(32).bfloat16()
     generator = torch.Generator().manual_seed(0)

@@ -7,6 +7,7 @@ holds its values, (labels, 6, C), in place of the network that makes them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import cast
 
@@ -19,6 +20,7 @@ from varsr.model.config import ModelConfig, TransformerConfig
 from varsr.model.layers import Linear, modulated_norm
 from varsr.model.rope import rotary_table
 
+GELU_SLOPE = math.sqrt(8 / math.pi)
 LABELS = 2  # 0: high quality (positive), 1: low quality (negative)
 
 
@@ -37,11 +39,22 @@ class FeedForward(nn.Module):
 
     def _widened(self, x: Tensor) -> Tensor:
         if not _fuses(self.fc1, x):
-            return F.gelu(self.fc1(x), approximate="tanh")
+            return _gelu(self.fc1(x))
         fused: Tensor = torch.ops.mkldnn._linear_pointwise(
             x, self.fc1.weight, self.fc1.bias.to(x.dtype), "gelu", [], "tanh"
         )
         return fused
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """GELU in its tanh form, x (1 + tanh(u / 2)) / 2 with u = sqrt(8 / pi) (x + 0.044715 x^3).
+
+    That is x times the logistic function of u, which on a CPU takes a third of what PyTorch's tanh takes.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
+        return F.gelu(x, approximate="tanh")
+    u = (x * x).mul_(0.044715 * GELU_SLOPE).add_(GELU_SLOPE).mul_(x)
+    return u.sigmoid_().mul_(x)
 
 
 def _fuses(layer: nn.Module, x: Tensor) -> bool:
