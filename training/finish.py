@@ -3,17 +3,18 @@
     python -m training.finish PHOTOGRAPHS RUN --start MODEL.safetensors --minutes 30
 
 Until now both have seen true tokens. Here they see predicted ones: the corrector learns to sample what is missing of
-a predicted latent, the decoder to make the most of right predictions and little of wrong ones. At first it learns from
-what is predicted without guidance and without the corrector, and is drawn to the truth alone. Later what both have
-added to takes its turn, and is also judged for its realism. So the two keep a meaning: with them crisp, without them
-faithful. The decoder sees windows of several tiles, sometimes single ones. Resumes where RUN was stopped.
+a predicted latent, the decoder to make the most of right predictions and little of wrong ones, and of the input alone.
+At first it learns from what is predicted without guidance and without the corrector, and is drawn to the truth alone.
+Later what both have added to takes its turn, and is also judged for its realism. So the two keep a meaning: with them
+crisp, without them faithful. The decoder sees windows of several tiles, sometimes single ones. Resumes where RUN was
+stopped.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from training.design import MINI
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
+from training.quick import Decode, quick
 from training.tokenizer import Tokenizer, pixel_loss
 from varsr.device import Precision, pick_precision
 from varsr.model.config import ModelConfig
@@ -36,19 +38,16 @@ from varsr.weights.checkpoint import load_encoder, load_model
 RATE = 4e-4
 WINDOW = MINI.window  # tiles along the side of what the decoder sees
 SINGLE_SHARE = 0.2  # of the steps, those in which it sees single tiles, as in the smallest pictures
-EMPTY_SHARE = 0.5  # of the steps on faithful latents, on which the decoder has the input alone: they cost no generation
-TRUE_SHARE = 0.15  # of them, on which it has the true tokens
+EMPTY_SHARE = 0.4  # of the steps, those in which the decoder has the input alone: they cost no generation
+TRUE_SHARE = 0.05  # of those on faithful latents, the ones on true tokens: more, and it trusts predicted ones too far
 CRISP_SHARE = 0.5  # of generated batches, those with guidance and corrector, once there is a judge
 CORRECTED_SHARE = 0.8  # of these, those with the corrector
 STRENGTHS = (1.0, 2.0, 4.0)
-FIDELITIES = (0.5, 1.0, 1.0)
+FIDELITIES = (0.5, 1.0, 1.0, 1.0)
 REALISM = 1.0  # how far the judge's word goes against the pixels'
 JUDGED_FROM = 0.6  # of the budget
 POOL = 60  # generated batches at hand: generating one takes as long as learning from four
-USES = 10  # steps for each batch that is generated
-
-
-Decode = Callable[[Tensor, Tensor], Tensor]
+USES = 10  # lessons for each batch that is generated
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,8 @@ def predicted(model: VARSR, tokenizer: Tokenizer, batch: Batch, strength: float,
 
 @torch.no_grad()
 def faithful(tokenizer: Tokenizer, given: Generated) -> tuple[Batch, Tensor]:
-    """The predicted latent, or the turned batch with an empty latent or with its true tokens'."""
-    choice = random.random()
-    if choice < EMPTY_SHARE:
-        return turned(given.batch), torch.zeros_like(given.latent)
-    if choice < EMPTY_SHARE + TRUE_SHARE:
+    """The predicted latent, or the turned batch with its true tokens'."""
+    if random.random() < TRUE_SHARE:
         batch = turned(given.batch)
         return batch, true_latent(tokenizer, batch)
     return given.batch, given.latent
@@ -185,21 +181,20 @@ def main() -> None:
     progress = Progress(options.run, options.minutes * 60, options.save_every)
     state = progress.resume()
     random.seed(progress.step)
+    model, tokenizer = load(options.start, device)
+    parts = nn.ModuleDict({"decoder": model.decoder, "corrector": model.corrector})
+    trained, trial = Trained(parts.requires_grad_(True), weight_decay=1e-4), Trial(device)
+    # Recorded before there are processes that feed the GPU: while it records nothing else may take memory there.
+    decoder = quick(model.decoder, tokenizer.dtype, options.batch)
     side = WINDOW * MINI.tile_side
     crops = Crops(options.photographs / "train", side, options.batch, 2000 + progress.step, Mix(negative=0))
     batches = stream(crops, device)
-    model, tokenizer = load(options.start, device)
     model.config = ModelConfig.from_json(state["config"]) if state else finished_config(model, tokenizer, batches)
     model.corrector.config = model.config.corrector
-    parts = nn.ModuleDict({"decoder": model.decoder, "corrector": model.corrector})
-    trained, trial = Trained(parts.requires_grad_(True), weight_decay=1e-4), Trial(device)
     if state:
         trained.load(state["trained"])
         trial.load(state["trial"])
     sets = validation_sets(options.photographs / "validation", side, 1, device)
-
-    # A GPU gains less by it in a short run than compiling takes.
-    decoder = model.decoder if device.type == "cuda" else torch.compile(model.decoder)
     running = torch.zeros(3, device=device)
 
     def keep() -> None:
@@ -213,11 +208,14 @@ def main() -> None:
     pool: deque[Generated] = deque(maxlen=POOL)
     for due in progress.steps():
         judged = progress.done > JUDGED_FROM
-        if progress.step % USES == 0 or not pool:
-            pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
-        losses = lesson(model, tokenizer, decoder, trial, random.choice(pool))
+        if random.random() < EMPTY_SHARE:
+            restoring_lesson(decoder, tokenizer.dtype, next(batches))
+        else:
+            if not pool or random.random() < 1 / USES:
+                pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
+            losses = lesson(model, tokenizer, decoder, trial, random.choice(pool))
+            running += 0.02 * (losses - running)
         trained.step(progress.rate(options.rate, warmup=50))
-        running += 0.02 * (losses - running)
         if due:
             keep()
     keep()
@@ -249,6 +247,15 @@ def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]
         blend=MINI.blend,
         window=MINI.window,
     )
+
+
+def restoring_lesson(decoder: Decode, dtype: torch.dtype, batch: Batch) -> None:
+    """Leave the gradients of one step on the input alone."""
+    side = WINDOW * MINI.latent_side
+    latent = batch.sharp.new_zeros(len(batch.sharp), MINI.tokenizer.channels, side, side)
+    if random.random() < SINGLE_SHARE:
+        batch, latent = tiles_of(batch), apart(latent)
+    pixel_loss(decoder(latent.to(dtype), batch.upsampled.to(dtype)).float(), batch.sharp).backward()
 
 
 def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated) -> Tensor:

@@ -1,0 +1,52 @@
+"""The decoder as it learns fastest: compiled for a CPU, recorded for a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from training.design import MINI
+
+Decode = Callable[[Tensor, Tensor], Tensor]
+
+
+def quick(decoder: nn.Module, dtype: torch.dtype, windows: int) -> Decode:
+    """A faster `decoder` of the same weights, for so many windows and for the single tiles of them.
+
+    On a GPU its kernels are recorded, forth and back, and then launched together; what it returns is valid until it is
+    called again. While it records nothing else may take memory on the GPU.
+    """
+    device = next(decoder.parameters()).device
+    if device.type != "cuda":
+        return torch.compile(decoder)
+    torch.backends.cudnn.benchmark = True
+    shapes = (windows, MINI.window), (windows * MINI.window**2, 1)
+    plays = [_recorded(decoder, *_example(count, side, dtype, device)) for count, side in shapes]
+    by_count = {count: play for (count, _), play in zip(shapes, plays, strict=True)}
+    return lambda latent, upsampled: by_count[len(latent)](latent, upsampled)
+
+
+def _example(count: int, side: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Latents and inputs of squares of `side` by `side` tiles."""
+    cells, pixels = side * MINI.latent_side, side * MINI.tile_side
+    latent = torch.zeros(count, MINI.tokenizer.channels, cells, cells, dtype=dtype, device=device)
+    return latent, torch.zeros(count, 3, pixels, pixels, dtype=dtype, device=device)
+
+
+class _Forward(nn.Module):
+    """A decoder's forward alone: recording replaces it, and the decoder itself is used in other shapes too."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latent: Tensor, upsampled: Tensor) -> Tensor:
+        pixels: Tensor = self.decoder(latent, upsampled)
+        return pixels
+
+
+def _recorded(decoder: nn.Module, latent: Tensor, upsampled: Tensor) -> Decode:
+    return cast("Decode", torch.cuda.make_graphed_callables(_Forward(decoder), (latent, upsampled)))
