@@ -209,7 +209,7 @@ def main() -> None:
     for due in progress.steps():
         judged = progress.done > JUDGED_FROM
         if random.random() < EMPTY_SHARE:
-            restoring_lesson(decoder, tokenizer.dtype, next(batches))
+            restoring_lesson(decoder, next(batches), tokenizer.dtype)
         else:
             if not pool or random.random() < 1 / USES:
                 pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
@@ -249,22 +249,26 @@ def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]
     )
 
 
-def restoring_lesson(decoder: Decode, dtype: torch.dtype, batch: Batch) -> None:
-    """Leave the gradients of one step on the input alone."""
-    side = WINDOW * MINI.latent_side
-    latent = batch.sharp.new_zeros(len(batch.sharp), MINI.tokenizer.channels, side, side)
+def decoded(decoder: Decode, batch: Batch, latent: Tensor, dtype: torch.dtype) -> tuple[Batch, Tensor]:
+    """Windows and their pixels, or sometimes single tiles and theirs."""
     if random.random() < SINGLE_SHARE:
         batch, latent = tiles_of(batch), apart(latent)
-    pixel_loss(decoder(latent.to(dtype), batch.upsampled.to(dtype)).float(), batch.sharp).backward()
+    return batch, decoder(latent.to(dtype), batch.upsampled.to(dtype)).float()
+
+
+def restoring_lesson(decoder: Decode, batch: Batch, dtype: torch.dtype) -> None:
+    """Leave the gradients of one step on the input alone."""
+    side = WINDOW * MINI.latent_side
+    empty = batch.sharp.new_zeros(len(batch.sharp), MINI.tokenizer.channels, side, side)
+    batch, pixels = decoded(decoder, batch, empty, dtype)
+    pixel_loss(pixels, batch.sharp).backward()
 
 
 def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated) -> Tensor:
     """Leave the gradients of one step; the losses of pixels, of the corrector and of the judge."""
     judged = given.strength > 0
     batch, latent = crisp(model, given) if judged else faithful(tokenizer, given)
-    if random.random() < SINGLE_SHARE:
-        batch, latent = tiles_of(batch), apart(latent)
-    pixels = decoder(latent.to(tokenizer.dtype), batch.upsampled.to(tokenizer.dtype)).float()
+    batch, pixels = decoded(decoder, batch, latent, tokenizer.dtype)
     judgement = trial.learn(pixels, batch.sharp, batch.upsampled) if judged else pixels.new_zeros(())
     pixels.backward(trial.gradient(pixels, batch.sharp, batch.upsampled, REALISM if judged else 0))
     residual = corrector_loss(model.corrector, given.z[0], given.residual)

@@ -24,8 +24,7 @@ def quick(decoder: nn.Module, dtype: torch.dtype, windows: int) -> Decode:
         return torch.compile(decoder)
     torch.backends.cudnn.benchmark = True
     shapes = (windows, MINI.window), (windows * MINI.window**2, 1)
-    plays = [_recorded(decoder, *_example(count, side, dtype, device)) for count, side in shapes]
-    by_count = {count: play for (count, _), play in zip(shapes, plays, strict=True)}
+    by_count = {count: _recorded(decoder, *_example(count, side, dtype, device)) for count, side in shapes}
     return lambda latent, upsampled: by_count[len(latent)](latent, upsampled)
 
 
