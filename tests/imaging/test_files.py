@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.exif import camera_exif
 from tests.golden import DATA
@@ -309,6 +309,17 @@ def test_xmp_is_kept(image: Image.Image, tmp_path: Path) -> None:
     for suffix in (".jpg", ".png", ".webp"):
         written = round_trip(tmp_path / "in.jpg", tmp_path / f"out{suffix}")
         assert "xmpmeta" in str(written.info.get("xmp") or written.info.get("XML:com.adobe.xmp"))
+
+
+def test_an_editors_long_history_is_kept(image: Image.Image, tmp_path: Path) -> None:
+    history = "<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + "<rdf:li>brightened</rdf:li>" * 100_000 + "</x:xmpmeta>"
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", history, zip=True)
+    image.save(tmp_path / "in.png", pnginfo=text)
+    written = round_trip(tmp_path / "in.png", tmp_path / "out.png")
+    assert written.info["XML:com.adobe.xmp"] == history
+    with pytest.raises(ValueError, match="too large"), Image.open(tmp_path / "in.png") as opened:
+        opened.load()  # Pillow's own limit stands as it was
 
 
 def test_colour_under_transparency_does_not_bleed() -> None:

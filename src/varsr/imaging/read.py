@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from varsr.errors import InputError
 from varsr.files import reason
@@ -49,7 +49,7 @@ def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:
 
 def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
     try:
-        with warnings.catch_warnings(), _without_pillows_limit(), _opened(file) as opened:
+        with warnings.catch_warnings(), _without_pillows_limits(), _opened(file) as opened:
             warnings.simplefilter("ignore")  # what Pillow merely warns of is either fine or fails below
             with Image.open(opened, formats=_readable()) as image:
                 numbers = _pictures(image)
@@ -78,13 +78,14 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
 
 
 @contextmanager
-def _without_pillows_limit() -> Iterator[None]:
-    """How many pixels are too many is the caller's to say."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def _without_pillows_limits() -> Iterator[None]:
+    """How many pixels are too many is the caller's to say, and an editor's history in XMP may exceed a megabyte."""
+    pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    text, PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
     try:
         yield
     finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = pixels, text
 
 
 @contextmanager
