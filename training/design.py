@@ -40,6 +40,7 @@ MINI = ModelConfig(
     overlap=0.0,
     blend=0.125,
     window=2,
+    kept=0.5,
 )
 
 

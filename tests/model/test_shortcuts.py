@@ -104,6 +104,17 @@ def test_a_model_may_begin_late_by_itself_unless_told_otherwise(
         assert torch.equal(mine.latent, expected.latent)
 
 
+@pytest.mark.parametrize("told", [None, 1.0, 0.2])
+def test_a_model_may_keep_fewer_tokens_by_itself_unless_told_otherwise(
+    tiny_model: VARSR, tiles: Tensor, told: float | None
+) -> None:
+    thin = copy(tiny_model)
+    thin.config = replace(tiny_model.config, kept=0.4)
+    found = predicted(thin, tiles, Shortcuts(kept=told))
+    for mine, expected in zip(found, predicted(tiny_model, tiles, Shortcuts(kept=told or 0.4)), strict=True):
+        assert torch.equal(mine.latent, expected.latent)
+
+
 @pytest.mark.parametrize("impossible", [{"kept": 0}, {"guided": 1.5}, {"guided_scales": 1}, {"corrector_steps": 1}])
 def test_impossible_shortcuts_are_refused(impossible: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(impossible))):

@@ -92,7 +92,7 @@ _kept_tokens = _option(
     min=0.01,
     max=1,
     help="Share of tokens computed in the last two scales, those that change most.",
-    default="1; fast: 0.3",
+    default="1 for varsr, 0.5 for mini; fast: 0.3",
 )
 _guided_tokens = _option(
     panel=SPEED, min=0.01, max=1, help="Share of these that guidance looks at in the last.", default="1; fast: 0.5"

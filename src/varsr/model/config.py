@@ -116,7 +116,8 @@ class ModelConfig:
 
     `scales` are the sides of its token maps, coarse to fine; `overlap` and `blend` are the shares of a tile's side that
     neighbours have in common when they are predicted and when they are decoded. What is decoded at a time is a square
-    of about `window` by `window` tiles. `fidelity` and `overlap` are defaults.
+    of about `window` by `window` tiles. `kept` is the share of tokens that the last two scales are made of (see
+    `model.shortcuts`). `fidelity`, `overlap` and `kept` are defaults.
     """
 
     tokenizer: TokenizerConfig
@@ -129,6 +130,7 @@ class ModelConfig:
     overlap: float = 0.25
     blend: float = 0.25
     window: int = 1
+    kept: float = 1.0
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
@@ -143,6 +145,8 @@ class ModelConfig:
         for share in (self.overlap, self.blend):
             if not 0 <= share < 1:
                 raise ConfigError(f"tiles cannot overlap by {share} of their sides")
+        if not 0 < self.kept <= 1:
+            raise ConfigError(f"{self.kept} is no share of the tokens to keep")
         if self.guidance.scales is not None and self.guidance.scales < 2:
             raise ConfigError("two scales or more must be guided")
 

@@ -24,32 +24,22 @@ class Shortcuts:
 
     `kept` is the share of tokens in the last two scales, `guided` the share of these that are also predicted under
     the negative label in the last one, both above 0 and up to 1. `guided_scales` is how many of the last scales are
-    guided at all, at least 2, so that the labels can be compared before the last one. It and `corrector_steps` overrule
-    the model's own.
+    guided at all, at least 2, so that the labels can be compared before the last one. `kept`, `guided_scales` and
+    `corrector_steps` overrule the model's own.
     """
 
-    kept: float = 1.0
+    kept: float | None = None
     guided: float = 1.0
     guided_scales: int | None = None
     corrector_steps: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("kept", "guided"):
-            if not 0 < getattr(self, name) <= 1:
+            if (share := getattr(self, name)) is not None and not 0 < share <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1")
         for name in ("guided_scales", "corrector_steps"):
             if (value := getattr(self, name)) is not None and value < 2:
                 raise ValueError(f"{name} must be at least 2")
-
-    def places(self, vectors: Tensor, scale: int, scales: int) -> Tensor | None:
-        """Which tokens of a scale are computed, in order (T, K); None for all.
-
-        They are those whose latent so far, `vectors` (T, L, Z), is farthest from the tile's mean.
-        """
-        if self.kept == 1 or scale < scales - THINNED_SCALES:
-            return None
-        distances = (vectors - vectors.mean(1, keepdim=True)).square().sum(-1)
-        return _highest(distances, math.ceil(self.kept * vectors.shape[1]))
 
     def disputed(self, positive: Tensor, negative: Tensor, side: int, places: Tensor) -> Tensor:
         """Which of `places` (T, K) in a map of `side` the labels see most differently, as indices into them.
@@ -64,6 +54,17 @@ class Shortcuts:
 
 EXACT = Shortcuts()
 FAST = Shortcuts(kept=0.3, guided=0.5, guided_scales=3, corrector_steps=5)
+
+
+def places_of(kept: float, vectors: Tensor, scale: int, scales: int) -> Tensor | None:
+    """Which tokens of a scale are computed where a share is kept, in order (T, K); None for all.
+
+    They are those whose latent so far, `vectors` (T, L, Z), is farthest from the tile's mean.
+    """
+    if kept == 1 or scale < scales - THINNED_SCALES:
+        return None
+    distances = (vectors - vectors.mean(1, keepdim=True)).square().sum(-1)
+    return _highest(distances, math.ceil(kept * vectors.shape[1]))
 
 
 def _highest(values: Tensor, count: int) -> Tensor:

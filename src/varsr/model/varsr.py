@@ -15,7 +15,7 @@ from varsr.model.corrector import Corrector
 from varsr.model.prefix import PrefixEncoder
 from varsr.model.quantizer import Quantizer
 from varsr.model.sampling import Noise, Sampling, choose
-from varsr.model.shortcuts import EXACT, Shortcuts, everywhere, pick, put
+from varsr.model.shortcuts import EXACT, Shortcuts, everywhere, pick, places_of, put
 from varsr.model.tokenizer import Decoder
 from varsr.model.transformer import Transformer
 
@@ -66,7 +66,7 @@ class VARSR(nn.Module):
         latent = x.new_zeros(
             len(tiles), config.tokenizer.channels, config.latent_side, config.latent_side, dtype=torch.float32
         )
-        places = None
+        places, kept = None, shortcuts.kept or config.kept
         for scale, side in enumerate(config.scales):
             if scale == first_guided and len(labels) < len(all_labels):
                 whole_cache.follow(cache)
@@ -74,7 +74,7 @@ class VARSR(nn.Module):
             if scale > 0:
                 before = x if places is None else put(x, places.repeat(len(labels), 1), config.scales[scale - 1] ** 2)
                 vectors = quantizer.at_scale(latent, scale)
-                places = shortcuts.places(vectors, scale, len(config.scales))
+                places = places_of(kept, vectors, scale, len(config.scales))
                 entering = transformer.embed_scale(_at(vectors, places).to(tiles.dtype), scale, len(labels))
                 if scale == len(config.scales) - 1 and shortcuts.guided < 1 and len(labels) > 1:
                     x = self._last_stage(entering, labels, cache, places, before, shortcuts)
