@@ -23,7 +23,7 @@ from varsr.engine import Engine
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
 from varsr.imaging.tiles import plan_tiles
 from varsr.model.config import ModelConfig
-from varsr.model.shortcuts import EXACT, FAST
+from varsr.model.shortcuts import EXACT, Shortcuts, fast
 from varsr.model.varsr import VARSR
 from varsr.progress import Progress
 
@@ -238,9 +238,16 @@ def test_public_names() -> None:
 
 
 def test_fast_mode_takes_every_shortcut_unless_told_otherwise() -> None:
-    assert Options().shortcuts == EXACT
-    assert Options(speed="fast").shortcuts == FAST
-    assert Options(speed="fast", kept_tokens=1, guided_tokens=0.2).shortcuts == replace(FAST, kept=1, guided=0.2)
+    assert Options().shortcuts(NANO) == EXACT
+    assert Options(speed="fast").shortcuts(NANO) == fast(NANO) == Shortcuts(0.3, 0.5, len(NANO.scales), 5)
+    told = Options(speed="fast", kept_tokens=1, guided_tokens=0.2).shortcuts(NANO)
+    assert told == replace(fast(NANO), kept=1, guided=0.2)
+
+
+def test_fast_mode_computes_no_more_than_a_model_does_by_itself() -> None:
+    guidance, corrector = replace(NANO.guidance, scales=2), replace(NANO.corrector, steps=4)
+    quick = replace(NANO, kept=0.2, guidance=guidance, corrector=corrector)
+    assert Options(speed="fast").shortcuts(quick) == Shortcuts(0.2, 0.5, 2, 4)
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,12 @@ MINI = ModelConfig(
     transformer=TransformerConfig(depth=6, width=256, heads=4),
     corrector=CorrectorConfig(width=192, blocks=3, steps=5),
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
-    guidance=GuidanceConfig(single=3.0, tiled=3.0, scales=3),
+    guidance=GuidanceConfig(single=4.0, tiled=4.0, scales=2),
     fidelity=1.0,
     overlap=0.0,
     blend=0.125,
     window=2,
-    kept=0.5,
+    kept=0.3,
 )
 
 

@@ -32,7 +32,7 @@ from varsr.weights.checkpoint import load_encoder
 HERE = Path(__file__).parent
 SIDE = 384
 SCALE = 4
-STRENGTHS = (0.0, 1.0, 2.0, 3.0, 4.0)
+STRENGTHS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 Restore = Callable[[Picture, Picture], Picture]
 """From the low-resolution and the sharp picture."""
 

@@ -22,8 +22,9 @@ from varsr.imaging.photo import Photo, from_image, to_image
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.tiles import Tile, least_side, padded_length, plan_tiles
+from varsr.model.config import ModelConfig
 from varsr.model.sampling import ARGMAX, Sampling
-from varsr.model.shortcuts import EXACT, FAST, Shortcuts
+from varsr.model.shortcuts import EXACT, Shortcuts, fast
 from varsr.model.varsr import VARSR
 from varsr.progress import OnProgress, Reporter
 from varsr.restoration import Restoration
@@ -56,10 +57,9 @@ class Options:
     guided_scales: int | None = None
     corrector_steps: int | None = None
 
-    @property
-    def shortcuts(self) -> Shortcuts:
-        """What is left out, by `speed` and by what was set itself."""
-        chosen = FAST if self.speed == "fast" else EXACT
+    def shortcuts(self, config: ModelConfig) -> Shortcuts:
+        """What is left out of a model, by `speed` and by what was set itself."""
+        chosen = fast(config) if self.speed == "fast" else EXACT
         return Shortcuts(
             chosen.kept if self.kept_tokens is None else self.kept_tokens,
             chosen.guided if self.guided_tokens is None else self.guided_tokens,
@@ -175,7 +175,7 @@ class Upscaler:
             replace(options.sampling, fidelity=fidelity),
             options.corrector,
             options.seed,
-            options.shortcuts,
+            options.shortcuts(config),
         )
 
     def tiles(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:

@@ -70,7 +70,7 @@ def bench(
         messages.say(f"run {done} of {len(sizes) * (upscaler.engine.runs_until_ready + runs)}")
 
     options = Options(speed=speed)
-    timings = measure(upscaler, sizes, runs, options.shortcuts, on_run)
+    timings = measure(upscaler, sizes, runs, options.shortcuts(upscaler.model.config), on_run)
     memory = peak_memory(upscaler.engine.device)
     tiles, windows = upscaler.tiles((height, width), options), upscaler.windows((height, width), options)
     hourly = 3600 / min(timing.of_picture(tiles, windows) for timing in timings)

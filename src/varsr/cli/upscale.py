@@ -79,7 +79,9 @@ _temperature = _option(panel=GENERATION, min=0.01, help="Flatten (above 1) or sh
 _no_corrector = _option("--no-corrector", panel=GENERATION, help="Leave quantization errors as they are.")
 _color_fix = _option(panel=GENERATION, help="Bring colours back to the input's.", default="the model's")
 _speed = _option(
-    "--speed", panel=SPEED, help="fast computes much less, and changes the picture a little: see the five below."
+    "--speed",
+    panel=SPEED,
+    help="fast computes much less of varsr, and changes the picture a little: see the five below.",
 )
 _tile_overlap = _option(
     panel=SPEED,
@@ -92,7 +94,7 @@ _kept_tokens = _option(
     min=0.01,
     max=1,
     help="Share of tokens computed in the last two scales, those that change most.",
-    default="1 for varsr, 0.5 for mini; fast: 0.3",
+    default="1 for varsr, 0.3 for mini; fast: 0.3",
 )
 _guided_tokens = _option(
     panel=SPEED, min=0.01, max=1, help="Share of these that guidance looks at in the last.", default="1; fast: 0.5"
@@ -102,7 +104,7 @@ _guided_scales = _option(
     min=2,
     max=100,
     help="How many of the last scales are guided.",
-    default="all for varsr, 3 for mini; fast: 3",
+    default="all for varsr, 2 for mini; fast: 3 and 2",
 )
 _corrector_steps = _option(
     panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10 for varsr, 5 for mini; fast: 5"

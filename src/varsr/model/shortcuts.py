@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from varsr.model.config import ModelConfig
+
 THINNED_SCALES = 2  # the last ones
 
 
@@ -53,7 +55,16 @@ class Shortcuts:
 
 
 EXACT = Shortcuts()
-FAST = Shortcuts(kept=0.3, guided=0.5, guided_scales=3, corrector_steps=5)
+
+
+def fast(config: ModelConfig) -> Shortcuts:
+    """What fast mode leaves out of a model, or the model by itself where that is more."""
+    return Shortcuts(
+        kept=min(0.3, config.kept),
+        guided=0.5,
+        guided_scales=min(3, config.guidance.scales or len(config.scales)),
+        corrector_steps=min(5, config.corrector.steps),
+    )
 
 
 def places_of(kept: float, vectors: Tensor, scale: int, scales: int) -> Tensor | None:
