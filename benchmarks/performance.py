@@ -51,7 +51,7 @@ SHORTCUTS = {
     "guided scales 8": Options(guided_scales=8),
     "corrector steps 10": Options(corrector_steps=10),
     "kept tokens 1": Options(kept_tokens=1),
-    "kept tokens 0.3": Options(kept_tokens=0.3),
+    "kept tokens 0.5": Options(kept_tokens=0.5),
     "guided tokens 0.5": Options(guided_tokens=0.5),
     "fast": Options(speed="fast"),
 }
@@ -233,9 +233,9 @@ def without_bfloat16(machine: Machine) -> str:
     """Why targets are missed here."""
     return (
         "Where a target is missed: this processor has no bfloat16 instructions. The targets count on 0.9 TFLOP/s in "
-        f"bfloat16; here float32 reaches {machine.peak / 1e12:.2f}, of which `mini` uses the share below. Fast mode "
-        "adds little to what `mini` leaves out by itself, which exact mode once computed: overlap, guidance in the "
-        "first scales, half of the corrector's steps, half of the tokens of its last two scales. "
+        f"bfloat16; here float32 reaches {machine.peak / 1e12:.2f}, of which `mini` uses the share below. `mini` "
+        "leaves out by itself what fast mode once left out of it: overlap, half of the corrector's steps, guidance but "
+        "in the last two scales and seven tenths of the tokens of these. "
         f"Of the start {import_seconds():.1f} s are the import of PyTorch."
     )
 

@@ -44,7 +44,7 @@ def test_it_is_nearer_to_a_clean_photograph_than_bicubic(mini: Upscaler, truth: 
     assert psnr(mini.upscale(low, options=Options(cfg=0, corrector=False)), truth) > psnr(bicubic, truth)
 
 
-@pytest.mark.xfail(reason="strong noise on so fine a texture is still beyond mini: 0.04 dB below bicubic")
+@pytest.mark.xfail(reason="strong noise on so fine a texture is still beyond mini: 0.12 dB below bicubic")
 def test_it_restores_what_compression_took(mini: Upscaler, truth: Image.Image, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 6, (48, 48, 3))
     noisy = np.asarray(truth.resize((48, 48), Image.Resampling.BICUBIC), float) + noise
