@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
 OFFICIAL_SCALES = (1, 2, 3, 4, 6, 9, 13, 18, 24, 32)
+TRAINING_STEPS = 1000
+"""Of the corrector's diffusion, of which a sampler takes some."""
+NORM_GROUPS = 32
+"""Of channels, each normalized by itself in the tokenizer."""
 
 T = TypeVar("T")
 
@@ -134,21 +138,28 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
+        if complaint := next(self._contradictions(), None):
+            raise ConfigError(complaint)
+
+    def _contradictions(self) -> Iterator[str]:
         if len(self.scales) < 2 or list(self.scales) != sorted(set(self.scales)) or self.scales[0] != 1:
-            raise ConfigError(f"scales must be two or more rising sides that begin with 1, not {self.scales}")
+            yield f"scales must be two or more rising sides that begin with 1, not {self.scales}"
         if self.transformer.width % self.transformer.heads or self.transformer.head_width % 4:
-            raise ConfigError(
-                f"width {self.transformer.width} over {self.transformer.heads} heads is no multiple of four"
-            )
+            yield f"width {self.transformer.width} over {self.transformer.heads} heads is no multiple of four"
+        if self.tokenizer.width % NORM_GROUPS:
+            yield f"the tokenizer's width {self.tokenizer.width} is no multiple of {NORM_GROUPS}"
         if self.tile_side % self.prefix.stride:
-            raise ConfigError(f"a tile of {self.tile_side} px has no whole number of prefix tokens")
-        for share in (self.overlap, self.blend):
-            if not 0 <= share < 1:
-                raise ConfigError(f"tiles cannot overlap by {share} of their sides")
+            yield f"a tile of {self.tile_side} px has no whole number of prefix tokens"
+        if not all(0 <= share < 1 for share in (self.overlap, self.blend)):
+            yield f"tiles cannot overlap by {self.overlap} and {self.blend} of their sides"
         if not 0 < self.kept <= 1:
-            raise ConfigError(f"{self.kept} is no share of the tokens to keep")
+            yield f"{self.kept} is no share of the tokens to keep"
         if self.guidance.scales is not None and self.guidance.scales < 2:
-            raise ConfigError("two scales or more must be guided")
+            yield "two scales or more must be guided"
+        if not 2 <= self.corrector.steps <= TRAINING_STEPS:
+            yield f"the corrector must take 2 to {TRAINING_STEPS} steps"
+        if self.corrector.frequencies % 2:
+            yield "the corrector's frequencies must be even in number"
 
     @property
     def latent_side(self) -> int:

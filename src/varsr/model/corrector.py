@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from varsr.model.config import CorrectorConfig
+from varsr.model.config import TRAINING_STEPS, CorrectorConfig
 from varsr.model.guidance import POSITIVE, guide
 from varsr.model.layers import LayerNorm, Linear, modulated_norm
 
-TRAINING_STEPS = 1000
 Draw = Callable[[int], Tensor]
 """Draw n of a sampler: 0 is the start, then one after each step but the last. (T, L, Z)."""
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GROUPS = 32  # of a group norm
+from varsr.model.config import NORM_GROUPS
+
 NORM_EPSILON = 1e-6
 
 
@@ -94,22 +95,22 @@ class GroupNorm(nn.Module):
         """(B, width, H, W) -> (B, width, H, W)."""
         if x.device.type == "cuda":
             return self.by_moments(x)
-        return F.group_norm(x, GROUPS, self.weight.to(x.dtype), self.bias.to(x.dtype), NORM_EPSILON)
+        return F.group_norm(x, NORM_GROUPS, self.weight.to(x.dtype), self.bias.to(x.dtype), NORM_EPSILON)
 
     def by_moments(self, x: Tensor) -> Tensor:
         """The same from sums and squares of each channel, which leaves maps in the order of memory that they have.
 
         PyTorch's kernel for CUDA turns channels-last maps around, and the convolution after it turns them back.
         """
-        size = x.shape[1] // GROUPS * x.shape[2] * x.shape[3]
+        size = x.shape[1] // NORM_GROUPS * x.shape[2] * x.shape[3]
 
         def mean(sums: Tensor) -> Tensor:  # (B, C) -> (B, groups, 1)
-            return sums.unflatten(1, (GROUPS, -1)).sum(-1, keepdim=True) / size
+            return sums.unflatten(1, (NORM_GROUPS, -1)).sum(-1, keepdim=True) / size
 
         first = mean(x.sum((2, 3), dtype=torch.float32))
         second = mean(torch.linalg.vector_norm(x, dim=(2, 3), dtype=torch.float32).square())
-        scale = self.weight.float().view(GROUPS, -1) * (second - first.square() + NORM_EPSILON).rsqrt()
-        shift = self.bias.float().view(GROUPS, -1) - first * scale
+        scale = self.weight.float().view(NORM_GROUPS, -1) * (second - first.square() + NORM_EPSILON).rsqrt()
+        shift = self.bias.float().view(NORM_GROUPS, -1) - first * scale
         scale, shift = (values.flatten(1)[..., None, None].to(x.dtype) for values in (scale, shift))
         return torch.addcmul(shift, x, scale)
 
