@@ -150,8 +150,9 @@ class ModelConfig:
             yield f"the tokenizer's width {self.tokenizer.width} is no multiple of {NORM_GROUPS}"
         if self.tile_side % self.prefix.stride:
             yield f"a tile of {self.tile_side} px has no whole number of prefix tokens"
-        if not all(0 <= share < 1 for share in (self.overlap, self.blend)):
-            yield f"tiles cannot overlap by {self.overlap} and {self.blend} of their sides"
+        for share in (self.overlap, self.blend):
+            if not 0 <= share < 1:
+                yield f"tiles cannot overlap by {share} of their sides"
         if not 0 < self.kept <= 1:
             yield f"{self.kept} is no share of the tokens to keep"
         if self.guidance.scales is not None and self.guidance.scales < 2:
