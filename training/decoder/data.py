@@ -1,0 +1,116 @@
+"""Photographs in memory, pairs of small and large crops, and a fixed validation set."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from training.decoder.degradation import degrade
+from training.decoder.network import SCALE
+
+MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
+TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
+CLEAN_SHARE = 0.15
+_LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # BT.601, 16 to 235
+
+
+class Photographs:
+    """Images of some folders as uint8 on a device, each also at half its size, drawn by the root of their areas."""
+
+    def __init__(self, folders: Sequence[Path], smallest: int, device: torch.device) -> None:
+        files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix in (".png", ".avif"))
+        self.images: list[Tensor] = []
+        self.weights: list[float] = []
+        with ProcessPoolExecutor() as pool:
+            for file, sizes in zip(files, pool.map(_read, files, chunksize=4), strict=True):
+                share = TEXTURE_SHARE if "supertux" in file.name else 1.0
+                for pixels in sizes:
+                    if min(pixels.shape[:2]) >= smallest:
+                        self.images.append(torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(device))
+                        self.weights.append(share * float(np.sqrt(pixels.shape[0] * pixels.shape[1])))
+        if not self.images:
+            raise FileNotFoundError(f"no photographs in {folders}: run python -m training.photographs")
+
+    def crops(self, count: int, side: int) -> Tensor:
+        """(count, 3, side, side) float32 in [0, 1], turned and mirrored at random."""
+        crops = []
+        for image in random.choices(self.images, self.weights, k=count):
+            top, left = (random.randrange(length - side + 1) for length in image.shape[1:])
+            crop = torch.rot90(image[:, top : top + side, left : left + side], random.randrange(4), (1, 2))
+            crops.append(crop.flip(2) if random.random() < 0.5 else crop)
+        return torch.stack(crops).float() / 255
+
+    def pairs(self, count: int, side: int) -> tuple[Tensor, Tensor]:
+        """Small (count, 3, side, side) and large crops (count, 3, 4 side, 4 side), degraded from mild to strong."""
+        large = self.crops(count, SCALE * (side + 2 * MARGIN))
+        strength = torch.rand(count, device=large.device) ** 0.8
+        return _cropped_pair(large, strength, torch.rand(count, device=large.device) < CLEAN_SHARE)
+
+
+class Validation:
+    """Clean and degraded pairs of photographs kept out of training, the same every time."""
+
+    def __init__(self, folders: Sequence[Path], device: torch.device, count: int = 32, side: int = 48) -> None:
+        state, torch_state = random.getstate(), torch.get_rng_state()
+        random.seed(7)
+        torch.manual_seed(7)
+        cpu = torch.device("cpu")
+        large = Photographs(folders, SCALE * (side + 2 * MARGIN), cpu).crops(count, SCALE * (side + 2 * MARGIN))
+        self.pairs = {
+            name: [
+                values.to(device)
+                for values in _cropped_pair(large, torch.full((count,), 0.6), torch.full((count,), name == "clean"))
+            ]
+            for name in ("clean", "degraded")
+        }
+        random.setstate(state)
+        torch.set_rng_state(torch_state)
+
+    @torch.inference_mode()
+    def gain(self, restore: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """By how many dB of PSNR-Y what `restore` makes of enlarged inputs is above them, in the mean."""
+        gains = {}
+        for name, (small, large) in self.pairs.items():
+            enlarged = enlarge(small)
+            restored = torch.cat([restore(chunk) for chunk in enlarged.split(8)]).float().clamp(0, 1)
+            gains[name] = float((psnr_y(restored, large) - psnr_y(enlarged, large)).mean())
+        return gains
+
+
+def enlarge(small: Tensor) -> Tensor:
+    """(B, 3, h, w) -> (B, 3, 4h, 4w) by bicubic interpolation as Pillow's (a = -0.5)."""
+    return F.interpolate(small, scale_factor=SCALE, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def psnr_y(x: Tensor, reference: Tensor) -> Tensor:
+    """Per image (B), in dB, on the Y of BT.601."""
+    luma = torch.tensor(_LUMA, device=x.device).view(1, 3, 1, 1)
+    return -10 * torch.log10((((x - reference) * luma).sum(1) ** 2).mean((1, 2)))
+
+
+def pixel_loss(x: Tensor, target: Tensor) -> Tensor:
+    """Per image (B): L1 of the pixels and a tenth of the L1 of the spectrum."""
+    spectra = [torch.view_as_real(torch.fft.rfft2(values, norm="ortho")) for values in (x, target)]
+    return (x - target).abs().mean((1, 2, 3)) + 0.1 * (spectra[0] - spectra[1]).abs().mean((1, 2, 3, 4))
+
+
+def _read(file: Path) -> list[NDArray[np.uint8]]:
+    with Image.open(file) as opened:
+        image = opened.convert("RGB")
+    half = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    return [np.array(image), np.array(half)]
+
+
+def _cropped_pair(large: Tensor, strength: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+    small = degrade(large, large.shape[-1] // SCALE, strength, clean)
+    inner, large_inner = slice(MARGIN, -MARGIN), slice(SCALE * MARGIN, -SCALE * MARGIN)
+    return small[:, :, inner, inner].contiguous(), large[:, :, large_inner, large_inner].contiguous()

@@ -1,0 +1,264 @@
+"""Second stage: the whole dial, from faithful at 0 to realistic at 1.
+
+    python -m training.decoder.dial photographs/train --validation photographs/validation --run runs/dial \
+        --start runs/faithful/state.pt --teacher realesrgan-x4plus --features vgg16.safetensors
+
+At 0 the decoder goes on learning from the ground truth alone. At 1 its target is what the teacher makes of the input,
+with the coarse band of the ground truth: nearly determined by the input, so that sharpness can be learned by a plain
+loss, and right in colour and brightness. Features compare with the target too, and a discriminator tells results from
+targets: told apart from photographs instead, results grow a stipple in place of the grain that they cannot know. Both
+gradients are scaled to a share of the length of the pixels' gradient, so that no weights have to be tuned. In between,
+in proportion.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.decoder.data import Photographs, Validation, enlarge, pixel_loss
+from training.decoder.discriminator import Discriminator, hinge_loss, realism_loss
+from training.decoder.features import Features
+from training.decoder.network import SCALE, DecoderConfig
+from training.decoder.stage import RunningMeans, Training, channels_last, stage_parser
+from training.decoder.teacher import Teacher
+from training.progress import Progress
+
+LOG_EVERY = 100
+COARSE = 3.0
+"""Deviation in pixels of the Gaussian that parts the ground truth's coarse band from the teacher's fine one."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a step is made up."""
+
+    faithful: int = 4
+    """Images at realism 0."""
+    realistic: int = 8
+    """Images above it, a quarter of them between 0 and 1."""
+    fresh: int = 1
+    """New images in the pool a step."""
+    window: int = 128
+    """Side of what features and discriminator see."""
+    features: float = 0.7
+    """Length of the features' gradient in that of the pixels'."""
+    discriminator: float = 0.6
+    """Length of the discriminator's gradient in that of the pixels'."""
+    discriminator_from: int = 250
+    """The step from which on it learns; a hundred steps later its weight begins to rise, for four hundred."""
+
+
+class Lesson(NamedTuple):
+    """Images of the pool: what is given and what is wanted, (B, 3, h, w) and twice (B, 3, 4h, 4w)."""
+
+    small: Tensor
+    truth: Tensor
+    taught: Tensor
+
+
+class Pool:
+    """The latest pairs with the teacher's results, as uint8, so that each is seen several times."""
+
+    def __init__(self, photographs: Photographs, teacher: Teacher, size: int, side: int, device: torch.device) -> None:
+        self.photographs, self.teacher, self.side = photographs, teacher, side
+        shapes = side, SCALE * side, SCALE * side
+        self.planes = [torch.zeros(size, 3, n, n, dtype=torch.uint8, device=device) for n in shapes]
+        self.added = 0
+
+    @torch.no_grad()
+    def add(self, count: int) -> None:
+        """Put `count` new pairs in the place of the oldest."""
+        small, large = self.photographs.pairs(count, self.side)
+        with torch.autocast(small.device.type, torch.bfloat16):
+            taught = self.teacher(small.contiguous(memory_format=torch.channels_last))
+        places = torch.arange(self.added, self.added + count, device=small.device) % len(self.planes[0])
+        for plane, values in zip(self.planes, (small, large, taught.float().clamp(0, 1)), strict=True):
+            plane[places] = (values * 255).round().byte()
+        self.added += count
+
+    def draw(self, count: int) -> Lesson:
+        """`count` of the pool, all turned and mirrored alike."""
+        filled = min(self.added, len(self.planes[0]))
+        chosen = torch.randint(filled, (count,), device=self.planes[0].device)
+        turns, mirrored = random.randrange(4), random.random() < 0.5
+
+        def turned(plane: Tensor) -> Tensor:
+            x = torch.rot90(plane[chosen].float() / 255, turns, (2, 3))
+            return (x.flip(3) if mirrored else x).contiguous()
+
+        return Lesson(*(turned(plane) for plane in self.planes))
+
+
+class DialTraining:
+    """Decoder and discriminator, and the gradients that both get of a step."""
+
+    def __init__(self, training: Training, features: Features, shares: Shares) -> None:
+        self.training, self.features, self.shares = training, features, shares
+        self.discriminator = channels_last(Discriminator(), training.device)
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=0, betas=(0.5, 0.99), fused=True)
+
+    def step(self, faithful: tuple[Tensor, Tensor], lesson: Lesson, rate: float) -> dict[str, Tensor]:
+        """Learn from faithful pairs and a lesson; return the losses."""
+        small, large = faithful
+        lessons = slice(len(small), None)
+        realism = dial_positions(len(small), len(lesson.small), small.device)
+        amount = realism.view(-1)
+        enlarged = enlarge(torch.cat((small, lesson.small)))
+        target = (lesson.taught + coarse(lesson.truth - lesson.taught)).clamp(0, 1)
+        restored = self.training.restore(enlarged, realism)
+
+        pixels = restored.detach().float().requires_grad_(True)
+        to_truth = pixel_loss(pixels, torch.cat((large, lesson.truth)))
+        to_target = pixel_loss(pixels[lessons], target)
+        loss = ((1 - amount) * to_truth).sum() + (amount[lessons] * to_target).sum()
+        gradient = torch.autograd.grad(loss, pixels)[0].clone()
+        losses = {"truth": to_truth[: len(small)].mean(), "target": to_target.mean()}
+
+        window = random_window(pixels.shape[-1], self.shares.window)
+        seen, wanted, given = (
+            images[window].contiguous() for images in (pixels.detach()[lessons], target, enlarged[lessons])
+        )
+        towards_features, losses["features"] = self._features_gradient(seen, wanted, amount[lessons])
+        added = self.shares.features * towards_features
+        since = self.training.steps - self.shares.discriminator_from
+        if since >= 0:
+            losses["discriminator"] = self._teach_discriminator(wanted, seen, given, 2 * rate)
+            share = self.shares.discriminator * min(1, max(0, since - 100) / 400)
+            added = added + share * self._realism_gradient(seen, given, amount[lessons])
+        gradient[lessons][window] += gradient[lessons][window].norm() * added
+        restored.backward((gradient / len(gradient)).to(restored.dtype))
+        self.training.step(rate)
+        return losses
+
+    def _features_gradient(self, seen: Tensor, wanted: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        seen = seen.requires_grad_(True)
+        with torch.autocast(seen.device.type, torch.bfloat16):
+            losses = self.features.loss(seen, wanted)
+        return _unit(torch.autograd.grad((losses * amount).sum(), seen)[0]), losses.mean()
+
+    def _realism_gradient(self, seen: Tensor, given: Tensor, amount: Tensor) -> Tensor:
+        seen = seen.detach().requires_grad_(True)
+        with torch.autocast(seen.device.type, torch.bfloat16):
+            losses = realism_loss(self.discriminator, seen, given)
+        return _unit(torch.autograd.grad((losses * amount).sum(), seen)[0])
+
+    def _teach_discriminator(self, real: Tensor, fake: Tensor, given: Tensor, rate: float) -> Tensor:
+        with torch.autocast(real.device.type, torch.bfloat16):
+            loss = hinge_loss(self.discriminator, real, fake.detach(), given)
+        self.optimizer.zero_grad()
+        loss.backward()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return loss
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begin with the mean weights of another run, and with its discriminator where it had one."""
+        earlier = state.get("dial", state)
+        self.training.start_from(earlier["training"]["mean"])
+        if "discriminator" in earlier:
+            self.discriminator.load_state_dict(earlier["discriminator"])
+
+    def state(self) -> dict[str, Any]:
+        """All that `load` needs."""
+        return {
+            "training": self.training.state(),
+            "discriminator": self.discriminator.state_dict(),
+            "discriminator_optimizer": self.optimizer.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`."""
+        self.training.load(state["training"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["discriminator_optimizer"])
+
+
+def dial_positions(faithful: int, realistic: int, device: torch.device) -> Tensor:
+    """(faithful + realistic, 1, 1, 1): zeros, ones, and a quarter of the latter anywhere between."""
+    realism = torch.ones(faithful + realistic, 1, 1, 1, device=device)
+    realism[:faithful] = 0
+    between = realistic // 4
+    realism[len(realism) - between :] = torch.rand(between, 1, 1, 1, device=device)
+    return realism
+
+
+def coarse(x: Tensor) -> Tensor:
+    """(B, 3, H, W) through a Gaussian of COARSE pixels."""
+    reach = round(3 * COARSE)
+    line = torch.exp(-(torch.arange(-reach, reach + 1, device=x.device) ** 2) / (2 * COARSE**2))
+    kernel = (line / line.sum()).view(1, 1, 1, -1).repeat(3, 1, 1, 1)
+    x = F.conv2d(F.pad(x, (reach,) * 4, mode="reflect"), kernel, groups=3)
+    return F.conv2d(x, kernel.transpose(2, 3), groups=3)
+
+
+def random_window(side: int, window: int) -> tuple[slice, slice, slice, slice]:
+    """A window of a batch of square images."""
+    top, left = random.randrange(side - window + 1), random.randrange(side - window + 1)
+    return slice(None), slice(None), slice(top, top + window), slice(left, left + window)
+
+
+def main() -> None:
+    """Train until the budget is spent."""
+    parser = stage_parser(__doc__, minutes=300, rate=2e-4)
+    parser.add_argument(
+        "--start", type=Path, required=True, help="state of the first stage, or of an earlier run of this one"
+    )
+    parser.add_argument("--teacher", type=Path, required=True, help="Real-ESRGAN's ncnn files, without suffix")
+    parser.add_argument("--features", type=Path, required=True, help="made by training.decoder.features")
+    parser.add_argument("--pool", type=int, default=700)
+    for field in fields(Shares):
+        parser.add_argument(f"--{field.name.replace('_', '-')}-share", type=type(field.default), default=field.default)
+    options = parser.parse_args()
+    shares = Shares(**{field.name: getattr(options, f"{field.name}_share") for field in fields(Shares)})
+    device = options.device
+    random.seed()
+    photographs = Photographs(options.photographs, SCALE * (options.side + 8), device)
+    validation = Validation(options.validation, device)
+    teacher = channels_last(Teacher.from_ncnn(options.teacher), device)
+    features = channels_last(Features.from_file(options.features), device)
+    progress = Progress(options.run, options.minutes * 60, options.save_every)
+    dial = DialTraining(Training(DecoderConfig(), device, decay=0.998), features, shares)
+    state = progress.resume()
+    if state:
+        dial.load(state["dial"])
+    else:
+        dial.start_from(torch.load(options.start, weights_only=True, map_location=device))
+    pool = Pool(photographs, teacher, options.pool, options.side, device)
+    while pool.added < options.pool:
+        pool.add(8 * shares.fresh)
+    means = RunningMeans()
+
+    def keep() -> None:
+        gains = {
+            f"{name} {realism}": gain
+            for realism in (0, 1)
+            for name, gain in validation.gain(dial.training.restore_by_mean(realism)).items()
+        }
+        progress.log(**means.read(), **gains)
+        progress.save(dial=dial.state())
+
+    for due in progress.steps():
+        pool.add(shares.fresh)
+        pairs = photographs.pairs(shares.faithful, options.side)
+        means.add(dial.step(pairs, pool.draw(shares.realistic), progress.rate(options.rate, warmup=100)))
+        if due:
+            keep()
+        elif progress.step % LOG_EVERY == 0:
+            progress.log(**means.read())
+    keep()
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    return gradient / gradient.norm().clamp(min=1e-12)
+
+
+if __name__ == "__main__":
+    main()

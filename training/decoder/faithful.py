@@ -1,0 +1,55 @@
+"""First stage: the decoder at realism 0, by the pixels and the spectrum of the ground truth alone.
+
+python -m training.decoder.faithful photographs/train --validation photographs/validation --run runs/faithful
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from training.decoder.data import Photographs, Validation, enlarge, pixel_loss
+from training.decoder.network import SCALE, DecoderConfig
+from training.decoder.stage import RunningMeans, Training, stage_parser
+from training.progress import Progress
+
+LOG_EVERY = 250
+
+
+def main() -> None:
+    """Train until the budget is spent."""
+    parser = stage_parser(__doc__, minutes=300, rate=4e-4)
+    parser.add_argument("--batch", type=int, default=16)
+    options = parser.parse_args()
+    random.seed()
+    photographs = Photographs(options.photographs, SCALE * (options.side + 8), options.device)
+    validation = Validation(options.validation, options.device)
+    progress = Progress(options.run, options.minutes * 60, options.save_every)
+    training = Training(DecoderConfig(), options.device, decay=0.999)
+    state = progress.resume()
+    if state:
+        training.load(state["training"])
+    faithful = torch.zeros(options.batch, 1, 1, 1, device=options.device)
+    means = RunningMeans()
+
+    def keep() -> None:
+        gains = validation.gain(training.restore_by_mean(0))
+        progress.log(**means.read(), **gains)
+        progress.save(training=training.state())
+
+    for due in progress.steps():
+        small, large = photographs.pairs(options.batch, options.side)
+        loss = pixel_loss(training.restore(enlarge(small), faithful).float(), large).mean()
+        loss.backward()
+        training.step(progress.rate(options.rate))
+        means.add({"loss": loss})
+        if due:
+            keep()
+        elif progress.step % LOG_EVERY == 0:
+            progress.log(**means.read())
+    keep()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What both stages share: their command line, the decoder in training with its running mean, and its losses' means."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from training.decoder.network import Decoder, DecoderConfig
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+DIAL_RATE = 10
+"""The dial's biases start at zero and have far to go."""
+
+
+def stage_parser(doc: str | None, minutes: float, rate: float) -> argparse.ArgumentParser:
+    """The options of both stages."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
+    parser.add_argument("photographs", type=Path, nargs="+", help="folders to learn from")
+    parser.add_argument("--validation", type=Path, nargs="+", required=True, help="folders to measure on")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the state and the log")
+    parser.add_argument("--minutes", type=float, default=minutes, help="budget; a run goes on until it is spent")
+    parser.add_argument("--save-every", type=float, default=300, help="seconds between saved states")
+    parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
+    parser.add_argument("--rate", type=float, default=rate, help="highest learning rate")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    return parser
+
+
+def channels_last(module: AnyModule, device: torch.device) -> AnyModule:
+    """`module` on a device, in the layout in which convolutions are fastest."""
+    module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
+
+
+class Training:
+    """A decoder, its optimizer and the running mean of its weights, which is what is kept in the end."""
+
+    def __init__(self, config: DecoderConfig, device: torch.device, decay: float) -> None:
+        self.device = device
+        self.decoder = channels_last(Decoder(config), device)
+        self.mean = copy.deepcopy(self.decoder).requires_grad_(False)
+        self.decay = decay
+        named = dict(self.decoder.named_parameters())
+        dials = [weight for name, weight in named.items() if name.endswith("dial")]
+        others = [weight for name, weight in named.items() if not name.endswith("dial")]
+        groups = [{"params": others, "times": 1}, {"params": dials, "times": DIAL_RATE}]
+        self.optimizer = torch.optim.AdamW(groups, lr=0, betas=(0.9, 0.99), weight_decay=1e-5, fused=True)
+        self.steps = 0
+
+    def restore(self, enlarged: Tensor, realism: Tensor) -> Tensor:
+        """The decoder in training, computed in bfloat16."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            restored: Tensor = self.decoder(enlarged, realism)
+        return restored
+
+    def restore_by_mean(self, realism: float) -> Callable[[Tensor], Tensor]:
+        """The mean weights' decoder at one realism, in bfloat16."""
+
+        def restore(enlarged: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                restored: Tensor = self.mean(enlarged, enlarged.new_full((len(enlarged), 1, 1, 1), realism))
+            return restored
+
+        return restore
+
+    def step(self, rate: float) -> None:
+        """Move the weights along their gradients, clipped together to norm 0.5, and their mean after them."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["times"]
+        nn.utils.clip_grad_norm_(self.decoder.parameters(), 0.5)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.steps += 1
+        decay = min(self.decay, self.steps / (self.steps + 9))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.mean.parameters()), list(self.decoder.parameters()), 1 - decay)
+
+    def start_from(self, mean: Mapping[str, Tensor]) -> None:
+        """Begin with another run's mean weights."""
+        self.decoder.load_state_dict(mean)
+        self.mean.load_state_dict(mean)
+
+    def state(self) -> dict[str, Any]:
+        """All that `load` needs."""
+        return {
+            "decoder": self.decoder.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`."""
+        self.decoder.load_state_dict(state["decoder"])
+        self.mean.load_state_dict(state["mean"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = state["steps"]
+
+
+class RunningMeans:
+    """Means of losses over about the last hundred steps, kept on the device so that no step waits for them."""
+
+    def __init__(self) -> None:
+        self.means: dict[str, Tensor] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Take in one step's losses."""
+        for name, value in values.items():
+            new = value.detach().float()
+            self.means[name] = torch.lerp(self.means.get(name, new), new, 0.01)
+
+    def read(self) -> dict[str, float]:
+        """The means as numbers."""
+        return {name: float(value) for name, value in self.means.items()}
