@@ -22,8 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from training.design import MINI
+from varsr.batch.outcome import Policy
 from varsr.batch.plan import Job
-from varsr.batch.run import Clock, Policy, Run
+from varsr.batch.run import Clock, Run
 from varsr.device import Precision
 from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -54,8 +55,10 @@ def pick_precision(name: DtypeName, device: torch.device) -> Precision:
 
     A CPU without bfloat16 instructions emulates them, many times slower than float32. There the narrow
     types hold the weights alone, at half the memory, and the arithmetic is float32. Raises `RequestError` for
-    int8 anywhere but on a CPU.
+    int8 anywhere but on a CPU, and for a name that there is not.
     """
+    if name not in get_args(DtypeName):
+        raise RequestError(f"{name!r} is not a type to compute in.", f"Use one of {', '.join(get_args(DtypeName))}.")
     if name == "int8":
         if device.type != "cpu":
             raise RequestError(f"int8 is for the CPU, not for {device.type}.", "Use --dtype auto, or --device cpu.")
@@ -94,6 +97,20 @@ def usable_cores(cgroup: Path) -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period)))) if int(quota) > 0 else cores
     except (OSError, ValueError):  # no such group, or "max": no limit
         return cores
+
+
+def memory_size(device: torch.device, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that a device has, used or not: on a CPU what the machine or its control group has."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # a system that does not tell
+        return 8 << 30
+    try:
+        return min(whole, int((cgroup / "memory.max").read_text()))
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return whole
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from varsr.device import Precision, is_about_memory
+from varsr.device import Precision, is_about_memory, memory_size
 from varsr.graphs import Graphs
 from varsr.imaging.resize import Picture
 from varsr.model.sampling import Noise, Sampling, TileNoise
@@ -85,6 +85,11 @@ class Engine:
         return 4 if self.device.type == "cpu" and self.precision.compute == torch.float32 else 8
 
     @property
+    def largest_batch(self) -> int:
+        """Tiles at a time for which half of the device's memory suffices, by a rough count, at least one."""
+        return max(1, memory_size(self.device) // 2 // self.model.config.bytes_a_tile)
+
+    @property
     def fills_batches(self) -> bool:
         """Whether the last batch is computed as large as the others.
 
@@ -102,7 +107,10 @@ class Engine:
         """What `latents` gives, when it is done: beside the program, or at once where nothing works beside it."""
         if self._worker is None:
             done: Future[Picture] = Future()
-            done.set_result(self.latents(batch, size, recipe))
+            try:
+                done.set_result(self.latents(batch, size, recipe))
+            except Exception as error:  # raised where the result is used, as beside the program
+                done.set_exception(error)
             return done
         return self._worker.in_turn(partial(self.latents, batch, size, recipe))
 

@@ -10,6 +10,7 @@
 | 5 | an output could not be written |
 | 6 | the device is not there |
 | 7 | too little memory |
+| 8 | the model computed no valid image |
 | 130 | interrupted |
 | 143 | terminated |
 """
@@ -63,3 +64,23 @@ class TooLittleMemoryError(VarsrError):
     """The machine or the accelerator has too little memory."""
 
     exit_code = 7
+
+
+class ResultError(VarsrError):
+    """The model computed values that are no image."""
+
+    exit_code = 8
+
+
+class UnforeseenError(VarsrError):
+    """A defect met while one image was at work; the cause is chained."""
+
+    exit_code = 1
+
+    def __init__(self, error: Exception) -> None:
+        words = " ".join(str(error).split())
+        super().__init__(
+            f"This should not have happened ({type(error).__name__}: {words}).",
+            "Please report it with what --debug shows.",
+        )
+        self.__cause__ = error

@@ -12,6 +12,7 @@ import numpy as np
 
 from varsr.device import memory_errors
 from varsr.engine import Batch, Engine, Recipe
+from varsr.errors import ResultError
 from varsr.imaging.bands import BandBlend, Enlarged
 from varsr.imaging.resize import Picture
 from varsr.imaging.tiles import Tile
@@ -55,7 +56,7 @@ class Restoration:
         """
         self._reporter.begin()
         with memory_errors(self._engine.device):
-            yield from (band.clip(0, 1) for band in self._finish(self._restored(following), self._source.inside))
+            yield from map(_checked, self._finish(self._restored(following), self._source.inside))
 
     def _restored(self, following: Callable[[], Iterable[Restoration]]) -> Iterator[Picture]:
         """Restore and blend tiles, decode rows of windows, blend these too, and yield pixels as they are finished."""
@@ -68,7 +69,7 @@ class Restoration:
         while undecoded:
             self._supply(following)
             tile, values = self._computed.popleft()
-            latent.add(tile, values())
+            latent.add(tile, self._latent(tile, values))
             # No further tile touches rows above the first that is to come.
             coming = chain((tile for tile, _ in self._computed), self._waiting)
             final = next((tile.top for tile in coming), bottom)
@@ -98,15 +99,23 @@ class Restoration:
                     chosen += other._take(self._batch_size - len(chosen))
         if not chosen:
             return False
-        batch = Batch(
-            np.stack([owner._cut(tile) for owner, tile in chosen]),
-            [tile.index for _, tile in chosen],
-            [owner._reporter for owner, _ in chosen],
-        )
+        try:
+            batch = _batch_of(chosen)
+        except Exception:  # of another's tile, perhaps: without these, and what is wrong with its own is raised
+            chosen = _give_back(chosen, keep=self)
+            batch = _batch_of(chosen)
         latents = self._engine.begin(batch, self._batch_size, self._recipe)
         for place, (owner, tile) in enumerate(chosen):
             owner._computed.append((tile, partial(_result_at, latents, place)))
         return True
+
+    def _latent(self, tile: Tile, values: Callable[[], Picture]) -> Picture:
+        """A tile's latent; where its batch failed, that of the tile alone, for another's tile may be the cause."""
+        try:
+            return values()
+        except Exception:
+            alone = self._engine.latents(_batch_of([(self, tile)]), self._batch_size, self._recipe)
+            return alone[0]
 
     def _take(self, count: int) -> list[tuple[Restoration, Tile]]:
         """Its next tiles, which from now on no longer wait."""
@@ -128,6 +137,32 @@ class Restoration:
         """The enlarged input's pixels of a tile, (S, S, 3)."""
         place = tile.times(self._engine.model.config.tokenizer.stride)
         return self._source.band(place.top, place.top + place.side)[:, place.area[1]]
+
+
+def _batch_of(chosen: Sequence[tuple[Restoration, Tile]]) -> Batch:
+    return Batch(
+        np.stack([owner._cut(tile) for owner, tile in chosen]),
+        [tile.index for _, tile in chosen],
+        [owner._reporter for owner, _ in chosen],
+    )
+
+
+def _give_back(chosen: Sequence[tuple[Restoration, Tile]], keep: Restoration) -> list[tuple[Restoration, Tile]]:
+    """Let the tiles of other pictures wait again; return those of `keep`."""
+    for owner, tile in reversed(chosen):
+        if owner is not keep:
+            owner._waiting.appendleft(tile)
+    return [(owner, tile) for owner, tile in chosen if owner is keep]
+
+
+def _checked(band: Picture) -> Picture:
+    """A band in [0, 1]. Raises `ResultError` where the model computed values that are no numbers."""
+    if not np.isfinite(band).all():
+        raise ResultError(
+            "The model computed values that are not numbers.",
+            "Lower --cfg, use --dtype fp32, or check the model's file: it may be damaged.",
+        )
+    return band.clip(0, 1)
 
 
 def _result_at(results: Future[Picture], place: int) -> Picture:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from varsr.engine import Engine, Recipe
 from varsr.errors import RequestError
 from varsr.imaging.bands import Enlarged
 from varsr.imaging.color import fixed_bands
-from varsr.imaging.photo import Photo, from_image, to_image
+from varsr.imaging.photo import Photo, to_image, with_metadata
+from varsr.imaging.read import photo_of
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.tiles import Tile, least_side, padded_length, plan_tiles
@@ -57,6 +59,30 @@ class Options:
     guided_scales: int | None = None
     corrector_steps: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raise `RequestError` for values that no picture can be upscaled with."""
+        for name, value, low, high in (
+            ("cfg", self.cfg, 0, MAX_GUIDANCE),
+            ("fidelity", self.fidelity, 0, 1),
+            ("kept_tokens", self.kept_tokens, 0, 1),
+            ("guided_tokens", self.guided_tokens, 0, 1),
+            ("guided_scales", self.guided_scales, 1, 1000),
+            ("corrector_steps", self.corrector_steps, 2, 1000),
+            ("batch_size", self.batch_size, 1, math.inf),
+            ("seed", self.seed, 0, 2**63 - 1),
+            ("temperature", self.sampling.temperature, 1e-3, 1000),
+            ("top_p", self.sampling.top_p, 0, 1),
+            ("top_k", self.sampling.top_k, 0, math.inf),
+        ):
+            if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
+                raise RequestError(f"{name} cannot be {value!r}.", f"Use {low:g} to {high:g}.")
+        for name, chosen, choices in (
+            ("speed", self.speed, get_args(Speed)),
+            ("color_fix", self.color_fix, (None, *get_args(ColorFix))),
+        ):
+            if chosen not in choices:
+                raise RequestError(f"{name} cannot be {chosen!r}.", f"Use one of {', '.join(map(str, choices))}.")
+
     def shortcuts(self, config: ModelConfig) -> Shortcuts:
         """What is left out of a model, by `speed` and by what was set itself."""
         chosen = fast(config) if self.speed == "fast" else EXACT
@@ -68,6 +94,7 @@ class Options:
         )
 
 
+MAX_GUIDANCE = 1000.0
 DEFAULTS = Options()
 
 
@@ -108,9 +135,19 @@ class Upscaler:
         options: Options = DEFAULTS,
         on_progress: OnProgress = lambda _: None,
     ) -> Image.Image:
-        """A picture `scale` times as large, 1 to 8. Transparency and greyness stay."""
-        photo = from_image(image)
-        return to_image(self.upscale_photo(photo, TargetSize(scale=scale).of(photo.size), options, on_progress))
+        """A picture `scale` times as large, 1 to 8, upright. Transparency, greyness and the colour profile stay.
+
+        Profile, EXIF, density and XMP are kept with the result, and its `save` writes them. Raises `RequestError` for
+        what is not a Pillow image and for values that do not suit, `InputError` for an image that cannot be decoded.
+        """
+        if not isinstance(image, Image.Image):
+            raise RequestError(
+                f"upscale takes a Pillow image, not {type(image).__name__}.",
+                "Open a file with PIL.Image.open, and turn an array into an image with PIL.Image.fromarray.",
+            )
+        photo = photo_of(image)
+        result = self.upscale_photo(photo, TargetSize(scale=scale).of(photo.size), options, on_progress)
+        return with_metadata(to_image(result), result.metadata)
 
     def upscale_photo(
         self, photo: Photo, size: Size, options: Options = DEFAULTS, on_progress: OnProgress = lambda _: None
@@ -147,7 +184,7 @@ class Upscaler:
             tiles,
             windows,
             self._recipe(len(tiles), options),
-            options.batch_size or self.engine.batch_size,
+            min(options.batch_size or self.engine.batch_size, self.engine.largest_batch),
             Reporter(on_progress, len(tiles), len(tiles) * (len(config.scales) + 1) + len(windows)),
             partial(fixed_bands, fix=options.color_fix or self.default_color_fix),
         )

@@ -16,11 +16,13 @@ from PIL import Image
 from tests.disk import small_disk
 from tests.golden import DATA
 from varsr import Options, Upscaler
+from varsr.batch.outcome import Outcome, Policy
 from varsr.batch.plan import Job
-from varsr.batch.run import Clock, Outcome, Policy, Run
+from varsr.batch.run import Clock, Run
 from varsr.errors import InputError, OutputError, TooLittleMemoryError
 from varsr.imaging import photo as photo_module
 from varsr.imaging.deep import write_deep
+from varsr.imaging.metadata import Metadata
 from varsr.imaging.photo import Photo
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
@@ -50,7 +52,7 @@ def sample(suffix: str) -> bytes:
     kind = suffix.rpartition(".")[2]
     if suffix.startswith("deep"):
         format = "PNG" if kind == "png" else "TIFF"
-        write_deep(np.asarray(image, np.float32) / np.float32(255), buffer, format, {"dpi": (72.0, 72.0)})
+        write_deep(np.asarray(image, np.float32) / np.float32(255), buffer, format, Metadata(dpi=(72.0, 72.0)))
     elif suffix == "lzw.tif":
         tifffile.imwrite(buffer, np.asarray(image).astype(np.uint16) * 257, compression="lzw", photometric="rgb")
     elif suffix == "mpo.jpg":
@@ -164,7 +166,7 @@ def test_a_disk_that_fills_up(upscaler: Upscaler, tmp_path: Path, suffix: str) -
     for number, side in enumerate((16, 240, 240, 16)):
         source = tmp_path / f"{number}.{suffix}"
         if suffix.startswith("deep"):
-            write_deep(noise[:side, :side], source, "TIFF", {})
+            write_deep(noise[:side, :side], source, "TIFF", Metadata())
         else:
             Image.fromarray((noise[:side, :side] * 255).astype(np.uint8)).save(source, quality=100)
         sources.append(source)

@@ -59,23 +59,23 @@ def test_templates_that_cannot_be(template: str) -> None:
 def test_folders_files_and_their_order(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a.png", "notes.txt", ".hidden.jpg", "deep/c.webp", ".git/d.jpg")
     touch(tmp_path, "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "deep/#recycle/e.jpg", "$RECYCLE.BIN/f.jpg")
-    found = [job.source.name for job in plan([tmp_path], False, Naming(), VALUES)]
+    found = [job.source.name for job in plan([tmp_path], False, Naming(), VALUES).jobs]
     assert found == ["a.png", "b.jpg"]
-    found = [job.source.name for job in plan([tmp_path], True, Naming(), VALUES)]
+    found = [job.source.name for job in plan([tmp_path], True, Naming(), VALUES).jobs]
     assert found == ["a.png", "b.jpg", "c.webp"]
 
 
 def test_patterns_that_no_shell_expanded(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "c.png", "[odd].jpg")
-    found = plan([tmp_path / "*.jpg"], False, Naming(), VALUES)
+    found = plan([tmp_path / "*.jpg"], False, Naming(), VALUES).jobs
     assert [job.source.name for job in found] == ["[odd].jpg", "a.jpg", "b.jpg"]
-    assert [job.source.name for job in plan([tmp_path / "[odd].jpg"], False, Naming(), VALUES)] == ["[odd].jpg"]
-    assert [job.source.name for job in plan([tmp_path / "*.gif"], False, Naming(), VALUES)] == ["*.gif"]
+    assert [job.source.name for job in plan([tmp_path / "[odd].jpg"], False, Naming(), VALUES).jobs] == ["[odd].jpg"]
+    assert [job.source.name for job in plan([tmp_path / "*.gif"], False, Naming(), VALUES).jobs] == ["*.gif"]
 
 
 def test_a_tree_is_kept_under_the_output_folder(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.jpg", "deep/er/a.jpg")
-    jobs = plan([tmp_path / "in"], True, Naming(folder=tmp_path / "out"), VALUES)
+    jobs = plan([tmp_path / "in"], True, Naming(folder=tmp_path / "out"), VALUES).jobs
     assert [str(job.target.relative_to(tmp_path)) for job in jobs] == ["out/a_x4.jpg", "out/deep/er/a_x4.jpg"]
 
 
@@ -83,27 +83,56 @@ def test_a_tree_is_kept_under_the_output_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("template", ["{stem}_{size}{ext}", "{size} {stem}{ext}", "{stem}-{model}-{size}{ext}"])
 def test_results_of_an_earlier_run_are_no_inputs(tmp_path: Path, label: str, template: str) -> None:
     naming = Naming(template=template)
-    sources = ["a.jpg", "b.jpg", "c_x3.jpg", "x9.jpg"]
+    sources = ["a.jpg", "b.jpg", "c3.jpg", "x9.jpg"]
     touch(tmp_path, *sources)
-    touch(tmp_path, *(job.target.name for job in plan([tmp_path], False, naming, VALUES | {"size": label})))
-    assert [job.source.name for job in plan([tmp_path], False, naming, VALUES)] == sources
+    touch(tmp_path, *(job.target.name for job in plan([tmp_path], False, naming, VALUES | {"size": label}).jobs))
+    planned = plan([tmp_path], False, naming, VALUES)
+    assert [job.source.name for job in planned.jobs] == sources
+    assert planned.results == len(sources)
+    for source in sources:  # also where the inputs are gone or have become another format
+        (tmp_path / source).unlink()
+    with pytest.raises(InputError, match="no input"):
+        plan([tmp_path], False, naming, VALUES)
+
+
+def test_in_place_every_file_is_an_input(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b_x4.jpg")
+    jobs = plan([tmp_path], False, Naming("{stem}{ext}"), VALUES).jobs
+    assert [(job.source, job.found) for job in jobs] == [(job.target, True) for job in jobs]
+    assert [job.source.name for job in jobs] == ["a.jpg", "b_x4.jpg"]
+
+
+def test_a_result_named_itself_is_an_input(tmp_path: Path) -> None:
+    touch(tmp_path, "a_x4.jpg")
+    (job,) = plan([tmp_path / "a_x4.jpg"], False, Naming(), VALUES).jobs
+    assert not job.found
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_no_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "b.jpg")
+    assert [job.source.name for job in plan([tmp_path], False, Naming(), VALUES).jobs] == ["a.jpg"]
 
 
 def test_an_input_named_twice_is_done_once(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
-    assert len(plan([tmp_path / "a.jpg", tmp_path, tmp_path / "." / "a.jpg"], False, Naming(), VALUES)) == 1
+    assert len(plan([tmp_path / "a.jpg", tmp_path, tmp_path / "." / "a.jpg"], False, Naming(), VALUES).jobs) == 1
 
 
 def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a.png")
     with pytest.raises(OutputError, match=r"a\.jpg and .*a\.png would both write"):
         plan([tmp_path], False, Naming(format=format_named("webp")), VALUES)
+    naming = Naming("{stem}-{source_ext}_{size}{ext}", format=format_named("webp"))
+    targets = [job.target.name for job in plan([tmp_path], False, naming, VALUES).jobs]
+    assert targets == ["a-jpg_x4.webp", "a-png_x4.webp"]
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     touch(tmp_path, "deep/a.jpg")
     (tmp_path / "deep/loop").symlink_to(tmp_path, target_is_directory=True)
-    assert len(plan([tmp_path], True, Naming(), VALUES)) == 1
+    assert len(plan([tmp_path], True, Naming(), VALUES).jobs) == 1
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
@@ -120,7 +149,7 @@ def test_the_stream_needs_a_place(tmp_path: Path) -> None:
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 \n.jpg")
     touch(tmp_path, name)
-    (job,) = plan([tmp_path], False, Naming(), VALUES)
+    (job,) = plan([tmp_path], False, Naming(), VALUES).jobs
     assert os.fsencode(job.target.name) == b"caf\xe9 \n_x4.jpg"
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from tests.golden import DATA
 from varsr import Options, Upscaler
+from varsr.batch.outcome import Policy
 from varsr.batch.plan import Job
-from varsr.batch.run import Clock, Policy, Run
+from varsr.batch.run import Clock, Run
 from varsr.errors import TooLittleMemoryError
 from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize

@@ -75,7 +75,7 @@ def test_an_existing_output_is_left_alone(varsr: Run, nano: Path, photo: Path) -
     ("arguments", "code", "words"),
     [
         (["nowhere.jpg"], 4, "does not exist"),
-        (["broken.jpg"], 4, "no picture"),
+        (["broken.jpg"], 4, "is a text file"),
         (["photo.jpg", "-m", "nonesuch"], 3, "no model called 'nonesuch'"),
         (["photo.jpg", "-m", "nonesuch.safetensors"], 3, "no model at"),
         (["photo.jpg", "-m", "photo.jpg"], 3, "no readable safetensors"),

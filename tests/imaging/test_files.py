@@ -19,7 +19,8 @@ from tests.golden import DATA
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.imaging.deep import read_deep, write_deep
 from varsr.imaging.formats import BY_SUFFIX
-from varsr.imaging.photo import Metadata, Photo, from_channels, from_image
+from varsr.imaging.metadata import Metadata
+from varsr.imaging.photo import Photo, from_channels, from_image
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import resize
 from varsr.imaging.write import Encoding, check_fits, check_target, write_photo
@@ -137,7 +138,7 @@ def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, deep_values: np.ndarray,
     values = deep_values[..., :planes]
     values[..., -1] |= 1  # nothing is wholly transparent
     source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    write_deep(values.astype(np.float32) / np.float32(65535), source, FORMATS[suffix], {})
+    write_deep(values.astype(np.float32) / np.float32(65535), source, FORMATS[suffix], Metadata())
     write_photo(read_photo(source), target)
     expected = values[..., [0, 0, 0, 1]] if (suffix, planes) == (".tif", 2) else values
     np.testing.assert_allclose(read_deep(target, FORMATS[suffix]) * 65535, expected, atol=1)
@@ -217,7 +218,7 @@ def test_a_pipe_with_a_name(image: Image.Image, tmp_path: Path, deep_values: np.
     content = tmp_path / f"content-{name}"
     if name.startswith("deep"):
         kind = "PNG" if name.endswith("png") else "TIFF"
-        write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), content, kind, {})
+        write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), content, kind, Metadata())
     else:
         image.save(content)
     with ThreadPoolExecutor(1) as writer:
@@ -245,7 +246,7 @@ def test_sixteen_bits_keep_their_metadata_and_orientation(tmp_path: Path, deep_v
     exif = Image.Exif()
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    metadata = {"exif": exif.tobytes(), "icc_profile": profile, "dpi": (300.0, 300.0), "xmp": b"<x/>"}
+    metadata = Metadata(exif=exif.tobytes(), icc_profile=profile, dpi=(300.0, 300.0), xmp=b"<x/>")
     write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", metadata)
     written = round_trip(tmp_path / "in.png", tmp_path / "out.png")
     assert written.size == (20, 30)
@@ -258,7 +259,7 @@ def test_sixteen_bits_keep_their_metadata_and_orientation(tmp_path: Path, deep_v
 
 
 def test_sixteen_bits_become_eight_where_the_format_has_no_more(tmp_path: Path, deep_values: np.ndarray) -> None:
-    write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", {})
+    write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", Metadata())
     written = np.asarray(round_trip(tmp_path / "in.png", tmp_path / "out.bmp"), int)
     assert np.abs(written - deep_values[..., :3] / 257).max() <= 1
 
@@ -345,7 +346,14 @@ def test_heic(image: Image.Image, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(b"", "no picture"), (b"not a picture at all", "no picture"), (None, "does not exist")],
+    [
+        (b"", "is empty"),
+        (b"not a picture at all", "is a text file"),
+        (b"%PDF-1.7 and so on", "is a PDF document"),
+        (b"\xff\xd8\xff\xe0", "begins as a JPEG file, but its header is damaged"),
+        (bytes(range(128, 228)), "does not begin as a file of any image format"),
+        (None, "does not exist"),
+    ],
 )
 def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes | None, complaint: str) -> None:
     path = tmp_path / "in.jpg"
@@ -474,7 +482,8 @@ def test_metadata_too_long_for_jpeg_costs_no_picture(image: Image.Image, tmp_pat
     ):
         write_photo(photo, tmp_path / f"{name}.jpg")
         with Image.open(tmp_path / f"{name}.jpg") as written:
-            assert (bool(written.getexif()), "xmp" in written.info) == (name == "xmp", name == "exif")
+            assert (written.getexif()[0x010F], "xmp" in written.info) == ("a camera", name == "exif")
+            assert 0x927C not in written.getexif().get_ifd(0x8769)
 
 
 def test_a_density_that_only_exif_tells_is_kept(image: Image.Image, tmp_path: Path) -> None:

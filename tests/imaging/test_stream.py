@@ -16,7 +16,8 @@ from tests.exif import camera_exif
 from tests.golden import DATA
 from varsr.imaging import tiff
 from varsr.imaging.deep import read_deep
-from varsr.imaging.photo import Metadata, Photo, from_channels
+from varsr.imaging.metadata import Metadata
+from varsr.imaging.photo import Photo, from_channels
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture, resize
 from varsr.imaging.tiff import strips

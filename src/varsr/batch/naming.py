@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 
 from varsr.errors import RequestError
 from varsr.imaging.formats import BY_SUFFIX, FORMATS, Format
+from varsr.imaging.size import LABEL
 
 DEFAULT_TEMPLATE = "{stem}_{size}{ext}"
-FIELDS = ("stem", "size", "scale", "ext", "model")
+FIELDS = ("stem", "size", "scale", "ext", "source_ext", "model")
 FALLBACK = ".png"
 
 
@@ -39,12 +42,26 @@ class Naming:
     def target(self, source: Path, root: Path, values: Mapping[str, str]) -> Path:
         """The output of `source`, found under `root`, whose place under it is kept in `folder`."""
         suffix = self.suffix(source)
-        name = self.template.format(**{**values, "stem": source.stem, "ext": suffix})
+        name = self.template.format(**{**values, "stem": source.stem, "ext": suffix, "source_ext": source.suffix[1:]})
         if "{ext}" not in self.template and Path(name).suffix.lower() not in BY_SUFFIX:
             name += suffix
         if self.folder is None:
             return source.with_name(name)
         return self.folder / source.parent.relative_to(root) / name
+
+    def is_result(self, path: Path, values: Mapping[str, str]) -> bool:
+        """Whether a file is called as the template calls results, of any picture at any size."""
+        patterns = {
+            "stem": ".+", "size": LABEL.pattern, "scale": r"\d+(?:\.\d+)?|[whl]\d+|\d+(?:\.\d+)?mp",
+            "ext": r"\.\w+", "source_ext": r"\w*", "model": re.escape(values.get("model", "")),
+        }  # fmt: skip
+        pattern, tells = "", False
+        for text, name, _, _ in Formatter().parse(self.template):
+            pattern += re.escape(text) + (f"(?:{patterns[name]})" if name else "")
+            tells |= bool(text.strip(".")) or name in ("size", "scale", "model")
+        if "{ext}" not in self.template:
+            pattern += r"(?:\.\w+)?"
+        return tells and re.fullmatch(pattern, path.name) is not None
 
     def suffix(self, source: Path) -> str:
         """The suffix: the format asked for, else the input's own where it can be written, else .png."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from varsr.batch.naming import Naming
 from varsr.errors import InputError, OutputError, RequestError
+from varsr.files import is_special, reason
 from varsr.imaging.formats import READ_SUFFIXES
-from varsr.imaging.size import LABEL
 
 STREAM = Path("-")
 """Standard input or standard output."""
@@ -23,10 +23,23 @@ NO_ALBUMS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
 
 @dataclass(frozen=True)
 class Job:
-    """A picture and where its result goes."""
+    """A picture and where its result goes.
+
+    It was `found` in a folder where it was not named itself. A `problem` is why it cannot be read.
+    """
 
     source: Path
     target: Path
+    found: bool = False
+    problem: InputError | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs, and how many files of folders were left out as results of earlier runs."""
+
+    jobs: list[Job]
+    results: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,58 +62,85 @@ class Shard:
         return list(jobs[self.number - 1 :: self.count])
 
 
-def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mapping[str, str]) -> list[Job]:
+def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mapping[str, str]) -> Plan:
     """The jobs of files, folders and the stream, in the order given, folders sorted.
 
-    A folder's files that are named as results of an earlier run, of this size or another, beside their inputs are none.
-    Raises `InputError` where an input is not there or a folder holds no picture, `OutputError` where two inputs
-    would write one output.
+    A folder's files that are named as results of an earlier run, of this size or another, are none. A folder that
+    cannot be looked into is a job with a problem. Raises `InputError` where a folder holds no picture, `OutputError`
+    where two inputs would write one output.
     """
     jobs: list[Job] = []
+    results = 0
     for given in chain.from_iterable(map(_expanded, inputs)):
         if given == STREAM:
             raise RequestError(
                 "Standard input needs a place for its result.", "Add -o FILE, or -o - for standard output."
             )
-        if not given.is_dir():
+        if not _is_folder(given):
             jobs.append(Job(given, naming.target(given, given.parent, values)))
             continue
-        found = [Job(path, naming.target(path, given, values)) for path in sorted(pictures_in(given, recursive))]
-        results = {_identity(job.target) for job in found}
-        found = [job for job in found if results.isdisjoint(map(_identity, _at_any_size(job.source, values["size"])))]
-        if not found:
-            raise InputError(f"{given} holds no picture.", "Add --recursive to look into its folders.")
-        jobs += found
+        paths, problems = pictures_in(given, recursive)
+        found = [path for path in paths if not naming.is_result(path, values)]
+        results += len(paths) - len(found)
+        if not found and not problems:
+            raise InputError(f"{given} holds no {'input' if paths else 'picture'}.", _advice(len(paths), recursive))
+        jobs += [Job(path, naming.target(path, given, values), found=True) for path in found]
+        jobs += [Job(folder, folder, problem=problem) for folder, problem in problems]
     unique = list({_identity(job.source): job for job in jobs}.values())
-    _refuse_collisions(unique)
-    return unique
+    _refuse_collisions([job for job in unique if job.problem is None])
+    return Plan(unique, results)
 
 
 def _expanded(given: Path) -> list[Path]:
     """What a pattern stands for, where the shell left it as it is; anything else itself."""
-    if given.exists() or not glob.has_magic(str(given)):
+    if not glob.has_magic(str(given)) or _is_there(given):
         return [given]
     found = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207, a pattern may be absolute
     return [Path(name) for name in found] or [given]
 
 
-def pictures_in(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The files of a folder whose suffix is a picture's, hidden ones and `NO_ALBUMS` apart.
+def pictures_in(folder: Path, recursive: bool) -> tuple[list[Path], list[tuple[Path, InputError]]]:
+    """The files of a folder whose suffix is a picture's, sorted, and the folders that cannot be looked into.
 
-    Links to folders are not followed.
+    Hidden ones and `NO_ALBUMS` are left out, links to folders not followed, and pipes and devices no files.
     """
-    for root, folders, files in os.walk(folder):
+    paths: list[Path] = []
+    problems: list[tuple[Path, InputError]] = []
+
+    def note(error: OSError) -> None:
+        closed = Path(error.filename)
+        problems.append(
+            (closed, InputError(f"The folder {closed} cannot be read ({reason(error)}).", "Check its permissions."))
+        )
+
+    for root, folders, files in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if recursive and not name.startswith(".") and name not in NO_ALBUMS]
         for name in files:
             if Path(name).suffix.lower() in READ_SUFFIXES and not name.startswith("."):
-                yield Path(root) / name
+                path = Path(root) / name
+                if not is_special(path):
+                    paths.append(path)
+    return sorted(paths), sorted(problems, key=lambda problem: problem[0])
 
 
-def _at_any_size(result: Path, label: str) -> Iterator[Path]:
-    """What a result may be called at the size of `label`: as it is, or with that in place of a size in its name."""
-    yield result
-    for size in LABEL.finditer(result.name):
-        yield result.with_name(result.name[: size.start()] + label + result.name[size.end() :])
+def _advice(results: int, recursive: bool) -> str:
+    if results:
+        return f"It holds {results} results of earlier runs; name a file itself to upscale it again."
+    return "Name another." if recursive else "Add --recursive to look into its folders."
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # in a folder that may not be looked into; reading it tells more
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
@@ -110,11 +150,14 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
         if target in taken:
             raise OutputError(
                 f"{taken[target]} and {job.source} would both write {job.target}.",
-                "Tell them apart with --name, --output-dir or --format.",
+                "Tell them apart with {source_ext} in --name, with --output-dir or --format.",
             )
         taken[target] = job.source
 
 
 def _identity(path: Path) -> Path:
     """A path that is the same for all ways to write it, whether it exists or not."""
-    return path.parent.resolve() / path.name
+    try:
+        return path.parent.resolve() / path.name
+    except OSError:  # the current folder is gone
+        return path

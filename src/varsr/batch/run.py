@@ -9,28 +9,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from varsr.batch.outcome import Outcome, Policy, Skipped, failed
 from varsr.batch.plan import STREAM, Job
-from varsr.errors import InputError, OutputError, RequestError, TooLittleMemoryError, VarsrError
+from varsr.batch.prepare import prepare
+from varsr.batch.reader import ReaderThread
+from varsr.errors import (
+    DeviceError,
+    OutputError,
+    WeightsError,
+)
 from varsr.files import reason
 from varsr.imaging.photo import Photo
-from varsr.imaging.read import read_photo, read_stream
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import (
     Encoding,
     check_fits,
-    check_target,
-    create_folder,
     encode,
+    losses,
     write_bands,
     write_photo,
 )
@@ -42,10 +46,9 @@ SMALL = 500_000
 """Pixels of an input up to which it is small."""
 WRITERS = 2
 
-PICTURE_ERRORS = (InputError, OutputError, RequestError, TooLittleMemoryError)
-"""What concerns one picture; the next may fare better."""
+RUN_ERRORS = (WeightsError, DeviceError)
+"""What would be the same for every picture, and ends the run. Anything else costs the picture at work alone."""
 
-Status = Literal["done", "skipped", "failed"]
 LARGE = 40_000_000
 """Pixels of a result from which it is written, or at least rounded to bytes, row by row."""
 
@@ -61,34 +64,6 @@ class Begun(Protocol):
 
 Begin = Callable[[Job, Photo, Size], Begun]
 """Makes a photo ready to be restored at a size."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What to do about outputs that exist, folders that do not, failures and very large inputs.
-
-    With `preserve` results have the permissions and times of their inputs, as `cp -p` would give them.
-    """
-
-    overwrite: bool = False
-    skip_existing: bool = False
-    fail_fast: bool = False
-    max_pixels: int | None = None
-    create_folders: bool = False
-    preserve: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job. Sizes are (height, width); `error` is set where it failed."""
-
-    job: Job
-    status: Status
-    size: Size | None = None
-    target_size: Size | None = None
-    tiles: int = 0
-    seconds: float = 0.0
-    error: VarsrError | None = None
 
 
 @dataclass
@@ -129,7 +104,7 @@ class Clock:
 class Ahead:
     """A job whose picture is being read, and then is begun."""
 
-    def __init__(self, job: Job, future: Future[Photo | None], begin: Callable[[Photo], list[Begun]]) -> None:
+    def __init__(self, job: Job, future: Future[Photo | Skipped], begin: Callable[[Photo], list[Begun]]) -> None:
         self.job = job
         self._future = future
         self._begin = begin
@@ -140,29 +115,31 @@ class Ahead:
         """Whether its picture is read and takes little memory, or could not be read."""
         if not self._future.done():
             return False
-        photo = None if self._future.exception() else self._future.result()
-        return photo is None or math.prod(photo.size) * (1 + len(photo.following)) <= SMALL
+        if self._future.exception():
+            return True
+        photo = self._future.result()
+        return isinstance(photo, Skipped) or math.prod(photo.size) * (1 + len(photo.following)) <= SMALL
 
     def wait(self) -> None:
         """Until its picture is read, or could not be."""
         wait([self._future])
 
-    def photo(self) -> Photo | None:
-        """The picture, waited for; None where there is nothing to do. Raises what went wrong."""
+    def photo(self) -> Photo | Skipped:
+        """The picture, waited for. Raises what went wrong."""
         return self._future.result()
 
     def begun(self) -> list[Begun]:
         """What is to be restored of it: its frames. Raises what went wrong."""
         if self._begun is None:
             photo = self.photo()
-            self._begun = self._begin(photo) if photo else []
+            self._begun = [] if isinstance(photo, Skipped) else self._begin(photo)
         return self._begun
 
     def begun_if_sound(self) -> list[Begun]:
         """What is to be restored of it, nothing where something went wrong: its own turn will tell."""
         try:
             return self.begun()
-        except (*PICTURE_ERRORS, MemoryError):
+        except Exception:  # whatever it is
             return []
 
 
@@ -179,17 +156,18 @@ class Run:
     def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Do the jobs and yield the outcome of each, in order.
 
-        A picture that cannot be read, computed or written is an outcome; any other exception ends the run. What
-        is being written is finished whole even then.
+        A picture that cannot be read, computed or written is an outcome, whatever went wrong; `RUN_ERRORS` alone end
+        the run. What is being written is finished whole even then.
         """
         ahead: deque[Ahead] = deque()
         writing: deque[Future[Outcome]] = deque()
         rest = iter(jobs)
-        with _pool(1) as readers, _pool(WRITERS) as writers:
+        with closing(ReaderThread[Photo | Skipped]()) as reader, _pool(WRITERS) as writers:
 
             def read_ahead() -> None:
                 while _room(ahead) and (job := next(rest, None)):
-                    ahead.append(Ahead(job, readers.submit(self._prepare, job), partial(self._begin, job)))
+                    future = reader.submit(partial(prepare, job, self.policy, self.encoding))
+                    ahead.append(Ahead(job, future, partial(self._begin, job)))
 
             def following() -> Iterator[Begun]:
                 """What comes after the picture at work. To wait for a file costs less than a batch with room."""
@@ -217,29 +195,6 @@ class Run:
             for last in writing:
                 yield last.result()
 
-    def _prepare(self, job: Job) -> Photo | None:
-        """The picture of a job, or None where there is nothing to do."""
-        try:
-            exists = job.target.exists()
-        except OSError as error:  # of a name that the file system does not take
-            raise OutputError(f"{job.target} cannot be written ({reason(error)}).", "Choose another name.") from error
-        if self.policy.skip_existing and exists:
-            return None
-        if not self.policy.overwrite and _same(job.source, job.target):
-            raise OutputError(f"{job.target} is the input itself.", "Choose another name, or use --overwrite.")
-        if exists or not self.policy.create_folders:
-            self._check(job)
-        if job.source == STREAM:
-            return read_stream(sys.stdin.buffer, self.policy.max_pixels)
-        photo = read_photo(job.source, self.policy.max_pixels)
-        if self.policy.create_folders:
-            create_folder(job.target.parent)
-        return photo
-
-    def _check(self, job: Job) -> None:
-        if job.target != STREAM:
-            check_target(job.target, self.policy.overwrite)
-
     def _begin(self, job: Job, photo: Photo) -> list[Begun]:
         """All frames of a picture ready to be restored. Raises where the result cannot be written."""
         check_fits(job.target, self.size.of(photo.size), photo, self.encoding)
@@ -254,23 +209,23 @@ class Run:
         started = time.monotonic()
         try:
             photo = ahead.photo()
-            if photo is None:
-                return _settled(outcome)
+            if isinstance(photo, Skipped):
+                return _settled(replace(outcome, notes=photo.notes))
             outcome = replace(outcome, size=photo.size)
             wanted = self.size.of(photo.size)
             outcome = replace(outcome, target_size=wanted)
             begun = ahead.begun()
-            outcome = replace(outcome, tiles=sum(work.tiles for work in begun))
+            notes = () if job.target == STREAM else losses(photo, job.target, self.encoding)
+            outcome = replace(outcome, tiles=sum(work.tiles for work in begun), notes=notes)
             if not photo.following and job.target != STREAM and math.prod(wanted) >= LARGE:
                 bands = self.clock.timed(begun[0].bands(following))
                 write_bands(photo, wanted, bands, job.target, self.encoding)
                 return _settled(self._done(outcome, started))
             result = self._restored(photo, begun, following)
-        except PICTURE_ERRORS as error:
-            return _settled(_failed(outcome, error, started))
-        except MemoryError:
-            little = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
-            return _settled(_failed(outcome, little, started))
+        except RUN_ERRORS:
+            raise
+        except Exception as error:
+            return _settled(failed(outcome, error, time.monotonic() - started))
         return writers.submit(self._write, outcome, result, started)
 
     def _restored(self, photo: Photo, begun: Sequence[Begun], following: Callable[[], Iterator[Begun]]) -> Photo:
@@ -286,12 +241,11 @@ class Run:
     def _write(self, outcome: Outcome, result: Photo, started: float) -> Outcome:
         try:
             if outcome.job.target == STREAM:
-                sys.stdout.buffer.write(encode(result, self.encoding))
-                sys.stdout.buffer.flush()
+                _write_to_standard_output(encode(result, self.encoding))
             else:
                 write_photo(result, outcome.job.target, self.encoding)
-        except PICTURE_ERRORS as error:
-            return _failed(outcome, error, started)
+        except Exception as error:
+            return failed(outcome, error, time.monotonic() - started)
         return self._done(outcome, started)
 
     def _done(self, outcome: Outcome, started: float) -> Outcome:
@@ -318,15 +272,17 @@ class _pool(ThreadPoolExecutor):  # noqa: N801, a context manager
         self.shutdown(wait=True, cancel_futures=True)
 
 
-def _failed(outcome: Outcome, error: VarsrError, started: float) -> Outcome:
-    return replace(outcome, status="failed", error=error, seconds=time.monotonic() - started)
+def _write_to_standard_output(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OutputError(
+            f"Standard output could not be written ({reason(error)}).", "Does the next program still read it?"
+        ) from error
 
 
 def _settled(outcome: Outcome) -> Future[Outcome]:
     future: Future[Outcome] = Future()
     future.set_result(outcome)
     return future
-
-
-def _same(first: Path, second: Path) -> bool:
-    return first.exists() and second.exists() and first.samefile(second)

@@ -7,16 +7,15 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from varsr.errors import TooLittleMemoryError, VarsrError
+from varsr.errors import OutputError, TooLittleMemoryError, VarsrError
 
 if TYPE_CHECKING:
     from varsr.progress import Progress as Step
@@ -62,18 +61,17 @@ class Messages:
         if isinstance(error, VarsrError):
             self.complain(f"{one_line(error)} {error.advice}")
             return error.exit_code
+        if isinstance(error, BrokenPipeError):
+            self.complain("Standard output was closed by the program that read it.")
+            return OutputError.exit_code
         words = f"{type(error).__name__}: {one_line(error)}"
-        self.complain(f"this should not have happened ({words}). Please report it with what --debug shows.")
+        self.complain(f"This should not have happened ({words}). Please report it with what --debug shows.")
         return 1
 
-    def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
-        """Rows of two columns, if there are any."""
-        if not rows or self.quiet:
-            return
-        table = Table(title, "reason", box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*row)
-        Console(stderr=True, markup=False, highlight=False).print(table)
+    def trace(self, error: BaseException | None) -> None:
+        """The traceback of an error that costs one file alone, under --debug."""
+        if self.debug and error is not None:
+            traceback.print_exception(error)
 
     @contextmanager
     def watch(self, files: int) -> Iterator[Watch]:

@@ -27,13 +27,18 @@ _output = _option(
 _output_dir = _option(
     "--output-dir", "-d", panel=OUTPUT, help="Folder for results; the tree below is kept.", default="beside the input"
 )
-_name = _option("--name", panel=OUTPUT, help="Names of results; fields are {stem} {size} {scale} {ext} {model}.")
+_name = _option(
+    "--name", panel=OUTPUT, help="Names of results; fields are {stem} {size} {scale} {ext} {source_ext} {model}."
+)
 _format = _option(
     "--format", "-f", panel=OUTPUT, help="jpeg, png, webp, tiff, bmp, gif or avif.", default="the input's, else png"
 )
 _quality = _option(panel=OUTPUT, min=1, max=100, help="Of JPEG, WebP and AVIF.")
 _lossless = _option(
     "--lossless", panel=OUTPUT, help="Lose nothing in WebP, and in AVIF only what turning RGB into YCbCr rounds off."
+)
+_background = _option(
+    panel=OUTPUT, help="Colour behind transparency, which is lost: white, #204060.", default="keep it"
 )
 _scale = _option("--scale", "-s", panel=SIZE, help="Times as wide and high, 1 to 8, fractions too.", default="4")
 _width = _option(panel=SIZE, min=1, help="Width of the result in pixels.")
@@ -120,13 +125,14 @@ _dtype = _option(
 
 
 def upscale(
-    inputs: Annotated[list[Path], _inputs],
-    output: Annotated[Path | None, _output] = None,
-    output_dir: Annotated[Path | None, _output_dir] = None,
+    inputs: Annotated[list[str], _inputs],
+    output: Annotated[str | None, _output] = None,
+    output_dir: Annotated[str | None, _output_dir] = None,
     name: Annotated[str, _name] = "{stem}_{size}{ext}",
     format: Annotated[str | None, _format] = None,
     quality: Annotated[int, _quality] = 95,
     lossless: Annotated[bool, _lossless] = False,
+    background: Annotated[str | None, _background] = None,
     scale: Annotated[float | None, _scale] = None,
     width: Annotated[int | None, _width] = None,
     height: Annotated[int | None, _height] = None,
@@ -173,10 +179,11 @@ def upscale(
     curl -s https://example.org/a.jpg | varsr upscale - -o - --format png | feh -
     """
     from varsr.batch.naming import Naming, format_named  # heavy imports wait until a command runs
-    from varsr.batch.plan import STREAM, Job, Shard, plan
-    from varsr.batch.run import Policy
+    from varsr.batch.outcome import Policy
+    from varsr.batch.plan import Plan, Shard, plan
+    from varsr.cli.arguments import check_combination, color_named, for_device, input_paths, output_folder, single_job
+    from varsr.cli.console import messages
     from varsr.cli.work import Work, announce, carry_out
-    from varsr.errors import RequestError
     from varsr.imaging.size import TargetSize
     from varsr.imaging.write import Encoding
     from varsr.model.sampling import Sampling
@@ -186,17 +193,20 @@ def upscale(
     named = {"width": width, "height": height, "longest": longest, "megapixels": megapixels}
     wanted = TargetSize(scale=4.0 if scale is None and not any(named.values()) else scale, **named)  # type: ignore[arg-type]
     chosen = model or default_model()
-    encoding = Encoding(quality, lossless, format_named(format) if format else None)
+    encoding = Encoding(
+        quality, lossless, format_named(format) if format else None, color_named(background) if background else None
+    )
     values = {"size": wanted.label, "scale": wanted.label.removeprefix("x"), "model": Path(chosen).stem}
-    if output is not None and (len(inputs) > 1 or inputs[0].is_dir()):
-        raise RequestError("-o names one file, and there are several inputs.", "Use --output-dir.")
-    if output == STREAM and encoding.format is None:
-        raise RequestError("Standard output has no suffix to tell the format.", "Add --format png, say.")
+    check_combination(output, output_dir, shard, overwrite, skip_existing)
+    paths, folder = input_paths(inputs), output_folder(output_dir)
     if output is not None:
-        encoding.of(output)
-        jobs = [Job(inputs[0], output)]
+        job = single_job(paths, output, encoding)
+        planned, encoding = Plan([job]), for_device(encoding, job.source, job.target)
     else:
-        jobs = Shard.parse(shard).of(plan(inputs, recursive, Naming(name, output_dir, encoding.format), values))
+        planned = plan(paths, recursive, Naming(name, folder, encoding.format), values)
+        if planned.results:
+            messages.say(f"{planned.results} files are called as results of an earlier run, and are left out.")
+    jobs = Shard.parse(shard).of(planned.jobs)
     if dry_run:
         announce(jobs, json)
         return
@@ -215,7 +225,7 @@ def upscale(
         guided_scales=guided_scales,
         corrector_steps=corrector_steps,
     )
-    policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, output_dir is not None, preserve_times)
+    policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, folder is not None, preserve_times)
     raise typer.Exit(
         carry_out(Work(jobs, wanted, encoding, policy, options, chosen, device, dtype, not no_compile, json))
     )

@@ -18,7 +18,8 @@ RAW_SUFFIXES = (
 class Format:
     """A format that can be written. `lossless` holds what Pillow must be told for it, None where it cannot be.
 
-    `longest` is in pixels a side, `block` in bytes of EXIF or of XMP.
+    `longest` is in pixels a side, `block` in bytes of EXIF or of XMP. `profile` tells that it holds ICC profiles,
+    `metadata` what of it Pillow writes.
     """
 
     name: str
@@ -31,28 +32,46 @@ class Format:
     several: bool = False
     longest: int = 2**31 - 1
     block: int = 2**31 - 1
-    metadata: tuple[str, ...] = ("exif", "icc_profile", "dpi", "xmp")
+    profile: bool = True
+    metadata: tuple[str, ...] = ()
 
 
 FORMATS = (
     Format(
         "JPEG",
-        (".jpg", ".jpeg"),
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
         {"subsampling": "4:4:4"},
         lossless=None,
         has_quality=True,
         transparency=False,
         longest=65_535,
         block=65_500,
+        metadata=("exif", "icc_profile", "dpi", "xmp", "comment", "extra"),
     ),
-    Format("PNG", (".png",), deep=True, several=True, metadata=("exif", "icc_profile", "dpi", "pnginfo")),
-    Format("WEBP", (".webp",), {"method": 4}, {"lossless": True}, has_quality=True, several=True, longest=16_383),
-    Format("TIFF", (".tif", ".tiff"), deep=True, several=True),
-    Format("BMP", (".bmp",), transparency=False, metadata=("dpi",)),
-    Format("GIF", (".gif",), several=True, longest=65_535, metadata=()),
+    Format("PNG", (".png", ".apng"), deep=True, several=True, profile=True, metadata=()),
     Format(
-        "AVIF", (".avif",), {}, {"quality": 100, "subsampling": "4:4:4"}, has_quality=True, several=True, longest=65_535
+        "WEBP",
+        (".webp",),
+        {"method": 4},
+        {"lossless": True},
+        has_quality=True,
+        several=True,
+        longest=16_383,
+        metadata=("exif", "icc_profile", "xmp"),
+    ),
+    Format("TIFF", (".tif", ".tiff"), deep=True, several=True, metadata=()),
+    Format("BMP", (".bmp",), transparency=False, profile=False, metadata=("dpi",)),
+    Format("GIF", (".gif",), several=True, longest=65_535, profile=False, metadata=("comment",)),
+    Format(
+        "AVIF",
+        (".avif",),
+        {},
+        {"quality": 100, "subsampling": "4:4:4"},
+        has_quality=True,
+        several=True,
+        longest=65_535,
+        metadata=("exif", "icc_profile", "xmp"),
     ),
 )
 BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes}
-READ_SUFFIXES = (*BY_SUFFIX, *HEIF_SUFFIXES, ".jpe", ".jfif")
+READ_SUFFIXES = (*BY_SUFFIX, *HEIF_SUFFIXES)

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
+from varsr.errors import RequestError
 from varsr.imaging.alpha import bleed
+from varsr.imaging.coding import Coding, coded
+from varsr.imaging.metadata import NO_METADATA, Metadata
 from varsr.imaging.profile import transform_of
 from varsr.imaging.resize import Picture, enlarged_rows, resize
 from varsr.imaging.rounding import rounded
@@ -16,26 +19,12 @@ from varsr.imaging.size import Size
 
 
 @dataclass(frozen=True)
-class Metadata:
-    """What travels with the pixels unchanged."""
-
-    exif: bytes | None = None
-    icc_profile: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    xmp: bytes | None = None
-    loop: int | None = None
-
-
-NO_METADATA = Metadata()
-
-
-@dataclass(frozen=True)
 class Photo:
     """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
 
     `own_color` is the colour of the input in the file's own profile where that is not sRGB. `deep` pictures have
-    sixteen bits a channel. Of an animation or of a file of several pages this is the first picture, and the others
-    are `following` it; `duration` is in milliseconds.
+    more than eight bits a channel. Of an animation or of a file of several pages this is the first picture, and the
+    others are `following` it; `duration` is in milliseconds. `notes` tell what of the file could not be kept.
     """
 
     color: Picture
@@ -47,6 +36,12 @@ class Photo:
     own_color: Picture | None = None
     following: tuple[Photo, ...] = ()
     duration: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def transparent(self) -> bool:
+        """Whether any of its frames shows what is behind it."""
+        return any(frame.alpha is not None and frame.alpha.min() < 1 for frame in self.frames)
 
     @property
     def size(self) -> Size:
@@ -63,6 +58,31 @@ class Photo:
         size = color.shape[0], color.shape[1]
         alpha, own = (None if x is None else resize(x, size).clip(0, 1) for x in (self.alpha, self.own_color))
         return replace(self, color=color, alpha=alpha, own_color=own)
+
+    def without_profile(self) -> Photo:
+        """The same photo with its colours in sRGB."""
+        frames = tuple(frame.without_profile() for frame in self.following)
+        return replace(self, own_color=None, metadata=replace(self.metadata, icc_profile=None), following=frames)
+
+    def without_alpha(self) -> Photo:
+        """The same photo without its transparency, the colour as it is under it."""
+        return replace(self, alpha=None, following=tuple(frame.without_alpha() for frame in self.following))
+
+    def on(self, background: tuple[int, int, int]) -> Photo:
+        """The same photo put on a background in sRGB, 0 to 255."""
+        following = tuple(frame.on(background) for frame in self.following)
+        if self.alpha is None:
+            return replace(self, following=following)
+        behind = np.array(background, np.float32) / np.float32(255)
+        neutral = len(set(background)) == 1
+        if self.grey and not neutral:  # it becomes one in colour, which a grey profile does not describe
+            return replace(self, grey=False).without_profile().on(background)
+        color = self.color * self.alpha + behind * (1 - self.alpha)
+        transform = transform_of(self.metadata.icc_profile or b"")
+        own = self.own_color
+        if own is not None and transform is not None:
+            own = own * self.alpha + transform.color_of(behind) * (1 - self.alpha)
+        return replace(self, color=color, own_color=own, alpha=None, following=following)
 
     def channels(self) -> Picture:
         """All channels as they go into a file: (H, W, C), C = 1 to 4, in the file's own colours."""
@@ -89,35 +109,76 @@ class Photo:
 
 
 def from_channels(
-    channels: Picture, format: str = "PNG", metadata: Metadata = NO_METADATA, deep: bool = False
+    channels: Picture,
+    format: str = "PNG",
+    metadata: Metadata = NO_METADATA,
+    deep: bool = False,
+    coding: Coding | None = None,
 ) -> Photo:
-    """Channels (H, W, C), C = 1 to 4, as a photo."""
+    """Channels (H, W, C), C = 1 to 4, as a photo; `coding` tells their colours where there is no profile."""
+    if metadata.icc_profile is None and coding is not None:
+        channels, metadata = coded(channels, metadata, coding)
     count = channels.shape[-1]
     alpha = channels[..., -1:] if count in (2, 4) else None
     own = np.repeat(channels[..., :1], 3, axis=-1) if count < 3 else channels[..., :3]
     if alpha is not None:
         own = bleed(own, alpha)
-    transform = transform_of(metadata.icc_profile) if metadata.icc_profile and count >= 3 else None
-    if transform is None:
+    transform = transform_of(metadata.icc_profile) if metadata.icc_profile else None
+    if transform is None or (transform.grey and count >= 3):
         return Photo(own, alpha, count < 3, deep, format, metadata)
-    return Photo(transform.to_srgb(own), alpha, False, deep, format, metadata, own)
+    return Photo(transform.to_srgb(own), alpha, count < 3, deep, format, metadata, own)
 
 
-def from_image(image: Image.Image, format: str = "PNG", metadata: Metadata = NO_METADATA) -> Photo:
-    """A Pillow image of any mode as a photo."""
+def from_image(
+    image: Image.Image, format: str = "PNG", metadata: Metadata = NO_METADATA, coding: Coding | None = None
+) -> Photo:
+    """A Pillow image of any mode as a photo.
+
+    Modes I and F hold 0 to 255 or, where a value is larger, 0 to 65,535; F also 0 to 1, where none is larger. Raises
+    `RequestError` for values that are no numbers.
+    """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image, dtype=np.float32)[..., None] / np.float32(65_535)
-        return from_channels(values.clip(0, 1), format, metadata, deep=True)
+        values = _wide_values(image)
+        return from_channels(values, format, metadata, deep=True, coding=coding)
+    if image.mode == "LAB":
+        image = _from_lab(image)
     grey = image.mode in ("1", "L", "LA", "La")
     mode = ("LA" if grey else "RGBA") if image.has_transparency_data else ("L" if grey else "RGB")
     pixels = np.array(image if image.mode == mode else image.convert(mode), dtype=np.float32)
     pixels /= 255  # in place and without a copy to convert: of a large picture each would be much
-    return from_channels(pixels if pixels.ndim == 3 else pixels[..., None], format, metadata)
+    return from_channels(pixels if pixels.ndim == 3 else pixels[..., None], format, metadata, coding=coding)
+
+
+def _wide_values(image: Image.Image) -> Picture:
+    values = np.asarray(image, dtype=np.float32)[..., None]
+    if not np.isfinite(values).all():
+        raise RequestError("The image holds values that are not numbers.", "Replace NaN and infinity before.")
+    largest = float(values.max(initial=0))
+    full = 65_535.0 if image.mode.startswith("I;16") or largest > 255 else 255.0
+    if image.mode == "F" and largest <= 1:
+        full = 1.0
+    return (values / np.float32(full)).clip(0, 1)
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
+    assert converted is not None
+    return converted
 
 
 def to_image(photo: Photo) -> Image.Image:
     """A photo as a Pillow image of eight bits: L, LA, RGB or RGBA."""
     return image_of([photo.channels()])
+
+
+def with_metadata(image: Image.Image, metadata: Metadata) -> Image.Image:
+    """An image whose `save` writes the metadata, as Pillow's own for images that it opened does not."""
+    kept = {"exif": metadata.exif, "icc_profile": metadata.icc_profile, "dpi": metadata.dpi, "xmp": metadata.xmp}
+    found = {name: value for name, value in kept.items() if value is not None}
+    image.info.update(found)
+    image.encoderinfo = found
+    return image
 
 
 def image_of(bands: Iterable[Picture]) -> Image.Image:

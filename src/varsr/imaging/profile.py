@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageCms
 
+from varsr.imaging.coding import decoded_srgb, encoded_srgb
+from varsr.imaging.icc import MatrixProfile, read_matrix_profile
 from varsr.imaging.resize import Picture
 
+_SRGB_TO_PCS = np.array(
+    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]], np.float64
+)
+"""Linear sRGB to XYZ under D50, as sRGB profiles have it."""
 STEPS = 52  # of the lattice on which a transform is sampled: every fifth of 256 values
 
 
-class ProfileTransform:
-    """From a profile's RGB to sRGB and back, in float, by a lattice of the transforms of LittleCMS.
+class Transform(Protocol):
+    """The way from a profile's colours to sRGB and back. `grey` profiles are for grey images alone."""
 
-    LittleCMS is asked for eight bits at the lattice's corners only; between them values are interpolated, so that
-    no picture is rounded to eight bits on the way.
-    """
-
-    def __init__(self, profile: bytes) -> None:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-        self._to = _lattice(own, srgb)
-        self._back = _lattice(srgb, own)
+    grey: bool
 
     def to_srgb(self, color: Picture) -> Picture:
         """(H, W, 3) in the profile's colours -> sRGB. What sRGB cannot hold is clipped."""
-        return _interpolate(self._to, color)
 
     def from_srgb(self, color: Picture, upsampled: Picture) -> Picture:
         """A result (H, W, 3) in sRGB -> the profile's colours.
@@ -36,19 +34,97 @@ class ProfileTransform:
         `upsampled` is the input in its own colours at the same size. What it loses on its way to sRGB is added
         again, so that colours outside sRGB stay outside.
         """
+
+    def color_of(self, srgb: Picture) -> Picture:
+        """One colour (3) in sRGB -> the profile's."""
+
+
+class RgbTransform:
+    """From a profile that holds tables to sRGB and back, in float, by a lattice of the transforms of LittleCMS.
+
+    LittleCMS is asked for eight bits at the lattice's corners only; between them values are interpolated, so that
+    no picture is rounded to eight bits on the way.
+    """
+
+    grey = False
+
+    def __init__(self, own: ImageCms.ImageCmsProfile) -> None:
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        self._to = _lattice(own, srgb)
+        self._back = _lattice(srgb, own)
+
+    def to_srgb(self, color: Picture) -> Picture:
+        return _interpolate(self._to, color)
+
+    def from_srgb(self, color: Picture, upsampled: Picture) -> Picture:
         lost = upsampled - _interpolate(self._back, _interpolate(self._to, upsampled))
         return _interpolate(self._back, color.clip(0, 1)) + lost
 
+    def color_of(self, srgb: Picture) -> Picture:
+        return _interpolate(self._back, srgb.reshape(1, 1, 3))[0, 0]
+
+
+class MatrixTransform:
+    """Profiles of three primaries and their curves, computed without a lattice (ICC.1:2022, 8.3.3 and F.3)."""
+
+    grey = False
+
+    def __init__(self, own: MatrixProfile) -> None:
+        self._own = own
+        self._to = np.linalg.inv(_SRGB_TO_PCS) @ own.to_pcs
+        self._back = np.linalg.inv(self._to)
+
+    def to_srgb(self, color: Picture) -> Picture:
+        linear = np.stack([curve.decoded(color[..., i]) for i, curve in enumerate(self._own.curves)], axis=-1)
+        return encoded_srgb((linear @ self._to.T.astype(np.float32)).clip(0, 1))
+
+    def from_srgb(self, color: Picture, upsampled: Picture) -> Picture:
+        lost = upsampled - self.color_of(self.to_srgb(upsampled))
+        return self.color_of(color.clip(0, 1)) + lost
+
+    def color_of(self, srgb: Picture) -> Picture:
+        linear = (decoded_srgb(srgb) @ self._back.T.astype(np.float32)).clip(0, 1)
+        return np.stack([curve.encoded(linear[..., i]) for i, curve in enumerate(self._own.curves)], axis=-1)
+
+
+class GreyTransform:
+    """From the tones of a grey profile to those of sRGB and back."""
+
+    grey = True
+
+    def __init__(self, own: ImageCms.ImageCmsProfile) -> None:
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+        shown = ImageCms.applyTransform(ramp, ImageCms.buildTransform(own, srgb, "L", "RGB"))
+        assert shown is not None
+        tones = np.asarray(shown, np.float32)[0].mean(-1) / np.float32(255)
+        self._shown = np.maximum.accumulate(tones)
+        self._own = np.linspace(0, 1, 256, dtype=np.float32)
+
+    def to_srgb(self, color: Picture) -> Picture:
+        return np.interp(color, self._own, self._shown).astype(np.float32)
+
+    def from_srgb(self, color: Picture, upsampled: Picture) -> Picture:
+        lost = upsampled - self.color_of(self.to_srgb(upsampled))
+        return self.color_of(color.clip(0, 1)) + lost
+
+    def color_of(self, srgb: Picture) -> Picture:
+        return np.interp(srgb, self._shown, self._own).astype(np.float32)
+
 
 @lru_cache(maxsize=8)
-def transform_of(profile: bytes) -> ProfileTransform | None:
-    """The transform of an RGB profile; None for sRGB itself, for other spaces and for profiles that are damaged."""
+def transform_of(profile: bytes) -> Transform | None:
+    """The transform of a profile; None for sRGB itself, for other spaces and for profiles that are damaged."""
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if own.profile.xcolor_space.strip() != "RGB" or "sRGB" in ImageCms.getProfileDescription(own):
+        space = own.profile.xcolor_space.strip()
+        if space == "GRAY":
+            return GreyTransform(own)
+        if space != "RGB" or "sRGB" in ImageCms.getProfileDescription(own):
             return None
-        return ProfileTransform(profile)
-    except (ImageCms.PyCMSError, OSError, ValueError):
+        matrix = read_matrix_profile(profile)
+        return RgbTransform(own) if matrix is None else MatrixTransform(matrix)
+    except (ImageCms.PyCMSError, OSError, ValueError, np.linalg.LinAlgError):
         return None
 
 

@@ -9,15 +9,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import png
 
-from varsr.imaging.deep import png_chunks
+from varsr.imaging.metadata import Metadata
 from varsr.imaging.photo import Photo
+from varsr.imaging.png import HEADER_BYTES, metadata_chunks
 from varsr.imaging.resize import Picture
 from varsr.imaging.rounding import rounded
 from varsr.imaging.size import Size
 from varsr.imaging.tiff import Bytes, Page, write_pages
 
 FORMATS = ("PNG", "TIFF")
-_PNG_HEADER = 8 + 25  # signature and IHDR, after which the metadata stands
 
 
 def write_rows(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, format: str) -> None:
@@ -28,17 +28,17 @@ def write_rows(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, f
     if (format, planes) == ("TIFF", 2):  # few programs read grey with transparency from a TIFF
         rows, planes = (band[..., [0, 0, 0, 1]] for band in rows), 4
     write = _write_png if format == "PNG" else _write_tiff
-    write(rows, (*size, planes), depth, path, vars(photo.metadata))
+    write(rows, (*size, planes), depth, path, photo.metadata)
 
 
 def _write_png(
-    bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: dict[str, Any]
+    bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: Metadata
 ) -> None:
     height, width, planes = shape
     writer = png.Writer(width, height, greyscale=planes < 3, alpha=planes in (2, 4), bitdepth=8 * depth.itemsize)
     rows = (row.astype(depth.newbyteorder(">")).tobytes() for band in bands for row in band)
     with path.open("wb") as file:
-        writer.write_packed(_WithMetadata(file, b"".join(png_chunks(metadata))), rows)
+        writer.write_packed(_WithMetadata(file, metadata_chunks(metadata)), rows)
 
 
 class _WithMetadata:
@@ -52,13 +52,13 @@ class _WithMetadata:
     def write(self, data: bytes) -> None:
         self._file.write(data)
         self._written += len(data)
-        if self._written >= _PNG_HEADER and self._chunks:
-            assert self._written == _PNG_HEADER
+        if self._written >= HEADER_BYTES and self._chunks:
+            assert self._written == HEADER_BYTES
             self._file.write(self._chunks)
             self._chunks = b""
 
 
 def _write_tiff(
-    bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: dict[str, Any]
+    bands: Iterable[Bytes], shape: tuple[int, int, int], depth: np.dtype[Any], path: Path, metadata: Metadata
 ) -> None:
     write_pages(path, [Page(bands, shape, depth, metadata)])

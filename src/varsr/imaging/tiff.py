@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +15,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from varsr.imaging.exif import exif_tags, write_directories
+from varsr.imaging.metadata import Metadata
 
+logging.getLogger("tifffile").disabled = True  # of what matters it raises errors too
 ROWS_PER_STRIP = 64
 BIG = 2**32 - 2**26  # bytes of pixels beyond which offsets of 32 bits may not do
-_XMP_TAG = 700
+_XMP_TAG, _IPTC_TAG = 700, 33723
+_BYTE, _UNDEFINED = 1, 7
 
 Bytes = NDArray[Any]
 """(rows, W, C) of uint8 or uint16."""
@@ -25,18 +29,18 @@ Bytes = NDArray[Any]
 
 @dataclass(frozen=True)
 class Page:
-    """A picture in bands of rows; `shape` is (H, W, C), `metadata` the fields of `photo.Metadata`."""
+    """An image in bands of rows; `shape` is (H, W, C)."""
 
     bands: Iterable[Bytes]
     shape: tuple[int, int, int]
     depth: np.dtype[Any]
-    metadata: dict[str, Any]
+    metadata: Metadata
 
 
 def write_pages(file: Path | BinaryIO, pages: Sequence[Page]) -> None:
     """Write a file of one page or more, as BigTIFF where its pixels ask for it. EXIF is that of the first page."""
     big = sum(math.prod(page.shape) * page.depth.itemsize for page in pages) > BIG
-    exif = pages[0].metadata.get("exif")
+    exif = pages[0].metadata.exif
     with tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as writer:
         for number, page in enumerate(pages):
             height, width, planes = page.shape
@@ -64,19 +68,18 @@ def strips(bands: Iterable[Bytes], rows: int) -> Iterator[Bytes]:
         yield waiting[0]
 
 
-def _options(planes: int, metadata: dict[str, Any], tags: list[tuple[Any, ...]]) -> dict[str, Any]:
+def _options(planes: int, metadata: Metadata, tags: list[tuple[Any, ...]]) -> dict[str, Any]:
     """What tifffile is told of so many planes and of the metadata."""
-    xmp = metadata.get("xmp")
-    packets = [(_XMP_TAG, 1, len(xmp), xmp, True)] if xmp else []
+    blocks = [(_XMP_TAG, _BYTE, metadata.xmp), (_IPTC_TAG, _UNDEFINED, metadata.iptc)]
     return {
         "photometric": "rgb" if planes >= 3 else "minisblack",
         "planarconfig": "contig" if planes > 1 else None,
         "extrasamples": ["unassalpha"] if planes in (2, 4) else None,
         "compression": "zlib",
-        "iccprofile": metadata.get("icc_profile"),
-        "resolution": metadata.get("dpi"),
-        "resolutionunit": "INCH" if metadata.get("dpi") else None,
-        "extratags": packets + tags,
+        "iccprofile": metadata.icc_profile,
+        "resolution": metadata.dpi,
+        "resolutionunit": "INCH" if metadata.dpi else None,
+        "extratags": [(tag, type, len(block), block, True) for tag, type, block in blocks if block] + tags,
         "metadata": None,
         "software": False,
     }

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from varsr.errors import OutputError, RequestError
-from varsr.files import reason, replacing
-from varsr.imaging import stream
+from varsr.files import is_special, reason, replacing
+from varsr.imaging import png, stream
+from varsr.imaging.coding import HDR
 from varsr.imaging.deep import write_deep
+from varsr.imaging.exif import marked, shortened
 from varsr.imaging.formats import BY_SUFFIX, Format
 from varsr.imaging.photo import Photo, image_of, to_image
 from varsr.imaging.resize import Picture
@@ -26,11 +29,15 @@ from varsr.imaging.tiff import Page, write_pages
 
 @dataclass(frozen=True)
 class Encoding:
-    """How results are encoded, where the format leaves a choice. `format` serves names without a suffix."""
+    """How results are encoded, where the format leaves a choice. `format` serves names without a suffix.
+
+    On a `background`, red, green and blue from 0 to 255, transparent images become opaque.
+    """
 
     quality: int = 95
     lossless: bool = False
     format: Format | None = None
+    background: tuple[int, int, int] | None = None
 
     def of(self, path: Path) -> Format:
         """The format of a file. Raises `RequestError` where its suffix names none that can be written, or another."""
@@ -46,21 +53,48 @@ class Encoding:
 
 
 DEFAULT = Encoding()
+_LONGEST_COMMENT = 65_000
 
 
 def check_target(path: Path, overwrite: bool) -> None:
     """Raise `OutputError` now where writing `path` is bound to fail later."""
-    if not path.parent.is_dir():
-        raise OutputError(f"There is no folder {path.parent}.", "Create it first.")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder.", "Name a file.")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already.", "Use --overwrite to replace it, or -o to write elsewhere.")
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        if is_special(path):
+            return
+        if path.is_symlink() and not path.exists() and not overwrite:
+            raise OutputError(f"{path} is a link to nothing.", "Use --overwrite to write where it points.")
+        real = path.resolve() if path.is_symlink() else path
+        if not real.parent.is_dir():
+            raise OutputError(f"There is no folder {real.parent}.", "Create it first.")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder.", "Name a file, or use --output-dir.")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already.", "Use --overwrite to replace it, or -o to write elsewhere.")
+        with tempfile.TemporaryFile(dir=real.parent):
             return
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({reason(error)}).", "Choose another place with -o.") from error
+
+
+def check_folder(path: Path) -> None:
+    """Raise `OutputError` now where files could not be written into a folder, or into one made there later."""
+    there = next((folder for folder in (path, *path.parents) if _exists(folder)), Path())
+    try:
+        if not there.is_dir():
+            raise OutputError(f"{there} is not a folder.", "Choose another folder with -d.")
+        with tempfile.TemporaryFile(dir=there):
+            return
+    except OSError as error:
+        raise OutputError(
+            f"Nothing can be written to the folder {path} ({reason(error)}).", "Choose another with -d."
+        ) from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that may not be looked into
+        return False
 
 
 def create_folder(path: Path) -> None:
@@ -73,7 +107,7 @@ def create_folder(path: Path) -> None:
 
 def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAULT) -> None:
     """Raise `RequestError` where the format of `path` cannot hold `photo` at such a size, or not as asked."""
-    format, transparent = encoding.of(path), photo.alpha is not None
+    format, transparent = encoding.of(path), photo.transparent and encoding.background is None
     if photo.following and not format.several:
         raise RequestError(
             f"{path}: {format.name} holds one picture, and the input has {1 + len(photo.following)}.",
@@ -81,7 +115,13 @@ def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAUL
         )
     if transparent and not format.transparency:
         raise RequestError(
-            f"{path}: {format.name} cannot hold the transparency of the input.", "Write PNG, WebP, TIFF or AVIF."
+            f"{path}: {format.name} cannot hold the transparency of the input.",
+            "Write PNG, WebP, TIFF or AVIF, or put it on a colour with --background white.",
+        )
+    if (cicp := photo.metadata.cicp) is not None and format.name != "PNG":
+        raise RequestError(
+            f"{path}: {format.name} is written without HDR, and the input is coded for {HDR[cicp[1]]}.",
+            "Write PNG, which keeps it.",
         )
     if max(size) > format.longest:
         raise RequestError(
@@ -90,6 +130,20 @@ def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAUL
         )
     if encoding.lossless and format.lossless is None:
         raise RequestError(f"{path}: {format.name} cannot be lossless.", "Write PNG, WebP, TIFF or AVIF.")
+
+
+def losses(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> tuple[str, ...]:
+    """What of a photo its file at `path` cannot hold and nobody asked to give up, each as a sentence's predicate."""
+    format, notes = encoding.of(path), list(photo.notes)
+    if photo.deep and not format.deep and photo.format == format.name:
+        notes.append(f"{format.name} is written with 8 bits a channel; PNG and TIFF keep all")
+    exif, xmp = photo.metadata.exif, photo.metadata.xmp
+    if format.metadata and exif and len(exif) > format.block:
+        rest = shortened(exif, format.block)
+        notes.append(f"the EXIF is too long for {format.name} and lost {'its maker note' if rest else 'its entries'}")
+    if "xmp" in format.metadata and xmp and len(xmp) > format.block:
+        notes.append(f"the XMP is too long for {format.name} and was left out")
+    return tuple(notes)
 
 
 def write_photo(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> None:
@@ -111,6 +165,7 @@ def write_bands(photo: Photo, size: Size, bands: Iterable[Picture], path: Path, 
     Of a result in another format the pixels, but nothing else of it, are held whole. Raises `OutputError`.
     """
     format = encoding.of(path)
+    photo = prepared(photo, format)
     try:
         with replacing(path) as temporary:
             if format.name in stream.FORMATS:
@@ -128,22 +183,38 @@ def encode(photo: Photo, encoding: Encoding) -> bytes:
     return _encoded(photo, encoding.format, encoding)
 
 
+def prepared(photo: Photo, format: Format) -> Photo:
+    """A photo as a format can hold it: its colours, its transparency, and the mark of varsr in its EXIF."""
+    if not format.profile:
+        photo = photo.without_profile()
+    if photo.alpha is not None and not format.transparency:
+        photo = photo.without_alpha()
+    return replace(photo, metadata=replace(photo.metadata, exif=marked(photo.metadata.exif)))
+
+
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """In memory first: what goes wrong while writing is then told by the system, not by a codec in its own terms."""
-    buffer = io.BytesIO()
+    photo, buffer = prepared(photo, format), io.BytesIO()
     if photo.deep and format.deep and not photo.following:
-        write_deep(photo.channels(), buffer, format.name, vars(photo.metadata))
+        write_deep(photo.channels(), buffer, format.name, photo.metadata)
         return buffer.getvalue()
     if format.name == "TIFF":
         write_pages(buffer, [_page(frame) for frame in photo.frames])
         return buffer.getvalue()
-    return _encoded_image(to_image(photo), photo, format, encoding)
+    return _encoded_image(_image(photo, format), photo, format, encoding)
 
 
 def _page(photo: Photo) -> Page:
     pixels = rounded(photo.channels(), np.dtype(np.uint16 if photo.deep else np.uint8))
     height, width, planes = pixels.shape
-    return Page([pixels], (height, width, planes), pixels.dtype, vars(photo.metadata))
+    return Page([pixels], (height, width, planes), pixels.dtype, photo.metadata)
+
+
+def _image(photo: Photo, format: Format) -> Image.Image:
+    """Eight bits a channel; in a GIF a pixel is transparent or not, at half."""
+    if format.name == "GIF" and photo.alpha is not None:
+        photo = replace(photo, alpha=(photo.alpha >= 0.5).astype(np.float32))
+    return to_image(photo)
 
 
 def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: Encoding) -> bytes:
@@ -155,34 +226,58 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
     metadata = {name: value for name, value in _metadata(photo, format.block).items() if name in format.metadata}
     buffer = io.BytesIO()
     try:
-        image.save(buffer, format.name, **options, **metadata, **_sequence(photo))
+        image.save(buffer, format.name, **options, **metadata, **_sequence(photo, format))
     except MemoryError:
         raise
     except Exception as error:  # encoders raise whatever odd metadata leads them to; it is about this picture alone
         raise OutputError(
             f"The picture could not be encoded as {format.name} ({reason(error)}).", "Try another --format."
         ) from error
+    if format.name == "PNG":
+        return png.with_chunks(buffer.getvalue(), png.metadata_chunks(photo.metadata))
     return buffer.getvalue()
 
 
-def _sequence(photo: Photo) -> dict[str, Any]:
-    """What Pillow is told of the pictures that follow the first."""
+def _sequence(photo: Photo, format: Format) -> dict[str, Any]:
+    """What Pillow is told of the pictures that follow the first: how long each is shown, and how often all are."""
     if not photo.following:
         return {}
-    options: dict[str, Any] = {"save_all": True, "append_images": [to_image(frame) for frame in photo.following]}
+    options: dict[str, Any] = {"save_all": True, "append_images": [_image(frame, format) for frame in photo.following]}
     durations = [frame.duration for frame in (photo, *photo.following)]
-    if None not in durations:
-        options |= {"duration": durations, "loop": photo.metadata.loop or 0, "disposal": 2, "blend": 0}
+    if any(duration is not None for duration in durations):
+        options["duration"] = [duration or 0 for duration in durations]
+    plays = photo.metadata.plays
+    if format.name == "GIF":
+        options["disposal"] = 2  # each picture is drawn on nothing
+        if plays != 1:
+            options["loop"] = max(0, (plays or 0) - 1)
+    elif plays is not None:
+        options["loop"] = plays
+    if format.name == "PNG":
+        options |= {"disposal": 0, "blend": 0}  # each picture replaces the one before
     return options
 
 
 def _metadata(photo: Photo, block: int) -> dict[str, Any]:
-    """What Pillow is told, EXIF and XMP of more bytes than `block` left out."""
+    """What Pillow is told, EXIF and XMP of more bytes than `block` shortened or left out."""
     kept = photo.metadata
-    exif, xmp = (None if data is None or len(data) > block else data for data in (kept.exif, kept.xmp))
-    found: dict[str, Any] = {"exif": exif, "icc_profile": kept.icc_profile, "dpi": kept.dpi, "xmp": xmp}
-    if xmp is not None:  # PNG keeps it as a text of this name
-        text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-        found["pnginfo"] = text
+    exif = shortened(kept.exif, block) if kept.exif else None
+    xmp = kept.xmp if kept.xmp and len(kept.xmp) <= block else None
+    texts = dict(kept.texts)
+    comment = kept.comment or (texts["Comment"].encode() if "Comment" in texts else None)
+    found: dict[str, Any] = {
+        "exif": exif or marked(None),
+        "icc_profile": kept.icc_profile,
+        "dpi": kept.dpi,
+        "xmp": xmp,
+        "comment": comment[:_LONGEST_COMMENT] if comment else None,
+        "extra": _iptc_segment(kept.iptc) if kept.iptc and len(kept.iptc) < block else None,
+    }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _iptc_segment(iptc: bytes) -> bytes:
+    """An APP13 segment of a JPEG that holds IPTC as Photoshop does."""
+    resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+    content = b"Photoshop 3.0\0" + resource
+    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content

@@ -211,6 +211,13 @@ class ModelConfig:
         """Tokens that enter the transformer at each scale, the prefix counted with the first."""
         return (self.prefix_length, *(side**2 for side in self.scales[1:]))
 
+    @property
+    def bytes_a_tile(self) -> int:
+        """A rough count of the memory that a tile of a batch takes, in float32 and with both of its labels."""
+        cache = 2 * self.transformer.depth * self.transformer.width * sum(self.stage_lengths)
+        widest = 12 * self.transformer.width * max(self.stage_lengths)
+        return 4 * (2 * (cache + widest) + 64 * self.tile_side**2)
+
     def to_json(self) -> str:
         """The configuration as JSON, as stored in a checkpoint."""
         return json.dumps(asdict(self), separators=(",", ":"))

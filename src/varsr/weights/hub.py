@@ -8,6 +8,7 @@ from pathlib import Path
 
 from varsr.errors import WeightsError
 from varsr.files import reason
+from varsr.weights.cache import hub_cache
 from varsr.weights.registry import RemoteFile
 
 _AGAIN = "Run the same command again; set HF_ENDPOINT to use a mirror."
@@ -36,7 +37,7 @@ def cached(repository: str, revision: str, file: RemoteFile) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(repository, file.name, revision=revision)
+        found = try_to_load_from_cache(repository, file.name, cache_dir=hub_cache(), revision=revision)
     except HFValidationError:
         return None
     return Path(found) if isinstance(found, str) else None
@@ -48,7 +49,7 @@ def forget(repository: str) -> int:
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        info = scan_cache_dir()
+        info = scan_cache_dir(hub_cache())
     except CacheNotFound:
         return 0
     commits = [r.commit_hash for repo in info.repos if repo.repo_id == repository for r in repo.revisions]
@@ -64,7 +65,7 @@ def _fetch(repository: str, revision: str, name: str) -> Path:
     logging.set_verbosity_error()  # its warnings of retries; what fails in the end is said below
     where = f"{repository} on the Hub"
     try:
-        return Path(hf_hub_download(repository, name, revision=revision))
+        return Path(hf_hub_download(repository, name, revision=revision, cache_dir=hub_cache()))
     except errors.LocalEntryNotFoundError as error:
         raise WeightsError(
             f"{name} of {repository} is not on this machine and the Hub could not be reached.",

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import re
 from contextlib import suppress
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from varsr.choices import DtypeName, StoredDtype
 from varsr.device import DTYPES
 from varsr.errors import OutputError, RequestError, WeightsError
+from varsr.files import reason
 from varsr.weights import hub
+from varsr.weights.cache import cache_folder
 from varsr.weights.convert import convert
 from varsr.weights.hub import Say
 from varsr.weights.registry import Model, RemoteFile, load_registry
 
 HUB_PREFIX = "hf:"
+_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+(?<!\.safetensors)(?<!\.pth)")
 FILE = "model.safetensors"
 _BUILT_IN = Path(__file__).parent / "built_in"
 VARIANTS: tuple[StoredDtype, ...] = ("bf16", "fp32")
@@ -34,10 +35,18 @@ def locate(model: str, dtype: DtypeName = "auto", say: Say = lambda _: None) -> 
     if model.startswith(HUB_PREFIX):
         repository, _, revision = model.removeprefix(HUB_PREFIX).partition("@")
         return hub.download(repository, revision or "main", RemoteFile(FILE), say)
+    if "://" in model:
+        raise RequestError(f"{model} is an address on the web.", "A model of the Hub is called hf:owner/name.")
     path = Path(model)
-    if path.is_dir():
-        return _only_model_in(path)
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    try:
+        if path.is_dir():
+            return _only_model_in(path)
+        exists = path.exists()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({reason(error)}).", "Check its permissions.") from error
+    if not exists and _REPOSITORY.fullmatch(model):
+        raise WeightsError(f"There is no file {model}.", f"If it is a repository of the Hub, write hf:{model}")
+    if exists or path.suffix or len(path.parts) > 1:
         return path  # its reader says what is wrong with it
     return install(registry[model], variant_for(dtype), say)  # raises, naming the models there are
 
@@ -56,10 +65,12 @@ def locate_installed(model: str) -> Path:
 def is_first_use(model: str) -> bool:
     """Whether a built-in model is used for the first time on this machine; from then on it no longer is."""
     known = load_registry().models.get(model)
-    marker = cache_folder() / f"{model}-used"
-    if known is None or known.format != "built-in" or marker.exists():
+    if known is None or known.format != "built-in":
         return False
+    marker = cache_folder() / f"{model}-used"
     with suppress(OSError):  # a machine without a place for caches is greeted every time
+        if marker.exists():
+            return False
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
     return True
@@ -108,12 +119,6 @@ def remove(model: Model) -> int:
     for path in converted:
         path.unlink()
     return freed + hub.forget(model.repository)
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: VARSR_CACHE, else the user's cache folder."""
-    own = os.environ.get("VARSR_CACHE")
-    return Path(own) if own else user_cache_path("varsr")
 
 
 def _converted(model: Model, variant: StoredDtype) -> Path:

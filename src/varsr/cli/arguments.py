@@ -1,0 +1,95 @@
+"""What inputs and outputs on the command line mean, and which of them do not go together."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from varsr.batch.naming import FALLBACK
+from varsr.batch.plan import STREAM, Job
+from varsr.errors import OutputError, RequestError
+from varsr.files import is_special
+from varsr.imaging.formats import BY_SUFFIX
+from varsr.imaging.write import Encoding, check_folder
+
+_STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+def input_paths(inputs: Sequence[str]) -> list[Path]:
+    """The inputs as paths. Raises `RequestError` for one that is empty or an address on the web."""
+    for given in inputs:
+        if not given:
+            raise RequestError("An input is empty.", "Name a file or a folder.")
+        if _ADDRESS.match(given):
+            raise RequestError(
+                f"{given} is an address on the web, not a file.", "Download it: curl -s URL | varsr upscale - -o FILE"
+            )
+    return [Path(given) for given in inputs]
+
+
+def output_folder(given: str | None) -> Path | None:
+    """The folder for results. Raises where it has no name, or where nothing can be written into it."""
+    if given is None:
+        return None
+    if not given:
+        raise RequestError("The folder for results is empty.", "Name one after -d.")
+    folder = Path(given)
+    check_folder(folder)
+    return folder
+
+
+def check_combination(
+    output: str | None, output_dir: str | None, shard: str, overwrite: bool, skip_existing: bool
+) -> None:
+    """Raise `RequestError` for options that contradict each other."""
+    if output is not None and output_dir is not None:
+        raise RequestError("-o names a file and -d a folder.", "Use one of them.")
+    if output is not None and shard != "1/1":
+        raise RequestError("-o names one file, and --shard shares out many.", "Use --output-dir.")
+    if overwrite and skip_existing:
+        raise RequestError("--overwrite replaces what --skip-existing leaves.", "Use one of them.")
+
+
+def single_job(inputs: Sequence[Path], output: str, encoding: Encoding) -> Job:
+    """The job of one input whose result has a name of its own. Raises where that cannot be."""
+    if not output:
+        raise RequestError("The output is empty.", "Name a file after -o, or - for standard output.")
+    if len(inputs) > 1 or (inputs[0] != STREAM and inputs[0].is_dir()):
+        raise RequestError("-o names one file, and there are several inputs.", "Use --output-dir.")
+    if output in _STANDARD_OUTPUT:
+        return Job(inputs[0], _standard_output(encoding))
+    target = Path(output)
+    if output.endswith("/") or target.is_dir():
+        raise OutputError(f"{output} is a folder.", "Use --output-dir for a folder, and -o for a file.")
+    for_device(encoding, inputs[0], target).of(target)
+    return Job(inputs[0], target)
+
+
+def for_device(encoding: Encoding, source: Path, target: Path) -> Encoding:
+    """The encoding of a result for a pipe or device, which takes the input's format where no other is told."""
+    if encoding.format is not None or target.suffix or not is_special(target):
+        return encoding
+    return replace(encoding, format=BY_SUFFIX.get(source.suffix.lower(), BY_SUFFIX[FALLBACK]))
+
+
+def _standard_output(encoding: Encoding) -> Path:
+    if encoding.format is None:
+        raise RequestError("Standard output has no suffix to tell the format.", "Add --format png, say.")
+    if sys.stdout.isatty():
+        raise RequestError("A picture is not written to a terminal.", "Send it to a file or a program: > large.png")
+    return STREAM
+
+
+def color_named(name: str) -> tuple[int, int, int]:
+    """Red, green and blue of a colour's name or hexadecimal digits. Raises `RequestError` where there is none."""
+    from PIL import ImageColor
+
+    try:
+        red, green, blue, *_ = ImageColor.getrgb(name)
+    except ValueError as error:
+        raise RequestError(f"{name!r} is not a colour.", "Write white, #204060 or rgb(32, 64, 96).") from error
+    return red, green, blue

@@ -1,0 +1,58 @@
+"""The boxes of AVIF and HEIF files that tell of colours and depth (ISO/IEC 14496-12 and 23008-12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_HEAD = 1 << 20  # bytes from the beginning within which properties stand
+
+
+@dataclass(frozen=True)
+class Properties:
+    """Bits a channel, and primaries, transfer, matrix and range (ITU-T H.273) where the file tells them."""
+
+    depth: int = 8
+    cicp: tuple[int, int, int, int] | None = None
+
+
+def read_properties(file: BinaryIO) -> Properties:
+    """The properties of a file's image; those of an ordinary one where it tells none or is damaged."""
+    place = file.tell()
+    file.seek(0)
+    data = file.read(_HEAD)
+    file.seek(place)
+    depth, cicp = 8, None
+    for kind, content in _properties(data):
+        if kind == b"colr" and content[:4] == b"nclx" and len(content) >= 11 and cicp is None:
+            primaries, transfer, matrix = (int.from_bytes(content[at : at + 2], "big") for at in (4, 6, 8))
+            cicp = primaries, transfer, matrix, content[10] >> 7
+        elif kind == b"av1C" and len(content) >= 3:
+            depth = max(depth, (12 if content[2] & 0x20 else 10) if content[2] & 0x40 else 8)
+        elif kind == b"hvcC" and len(content) >= 18:
+            depth = max(depth, 8 + (content[17] & 7))
+    return Properties(depth, cicp)
+
+
+def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for kind, meta in _boxes(data):
+        if kind == b"meta":
+            for inner, content in _boxes(meta[4:]):  # after version and flags
+                if inner == b"iprp":
+                    yield from (
+                        box for name, container in _boxes(content) if name == b"ipco" for box in _boxes(container)
+                    )
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + 8 <= len(data):
+        size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        size = size or len(data) - at
+        if size < head:
+            return
+        yield kind, data[at + head : at + size]
+        at += size

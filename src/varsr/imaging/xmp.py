@@ -1,0 +1,53 @@
+"""XMP packets: what they say of parts of a file that its result does not have is taken out."""
+
+from __future__ import annotations
+
+import re
+
+_GONE = (
+    "http://ns.adobe.com/hdr-gain-map/1.0/",
+    "http://ns.apple.com/HDRGainMap/1.0/",
+    "http://ns.google.com/photos/1.0/container/",
+    "http://ns.google.com/photos/1.0/container/item/",
+    "http://ns.google.com/photos/1.0/camera/",
+    "http://ns.google.com/photos/1.0/depthmap/",
+    "http://ns.google.com/photos/1.0/image/",
+    "http://ns.google.com/photos/1.0/audio/",
+    "http://ns.google.com/photos/dd/1.0/",
+)
+"""Namespaces of gain maps, motion photos, depth maps and their like: all tell of what stands behind the image."""
+_STALE = {
+    "http://ns.adobe.com/tiff/1.0/": ("Orientation", "ImageWidth", "ImageLength"),
+    "http://ns.adobe.com/exif/1.0/": ("PixelXDimension", "PixelYDimension"),
+    "http://ns.adobe.com/xmp/note/": ("HasExtendedXMP",),
+}
+"""Properties that are no longer true of an image that is upright and larger, and that has one packet."""
+
+
+def corrected(packet: bytes | None) -> bytes | None:
+    """The packet without properties that its image no longer has; one that is no UTF-8 as it is."""
+    if packet is None:
+        return None
+    try:
+        text = packet.decode("utf-8")
+    except UnicodeDecodeError:
+        return packet
+    for namespace in _GONE:
+        for prefix in _prefixes(text, namespace):
+            text = _without(text, prefix, r"[\w.-]+")
+    for namespace, names in _STALE.items():
+        for prefix in _prefixes(text, namespace):
+            text = _without(text, prefix, "|".join(names))
+    return text.encode("utf-8")
+
+
+def _prefixes(text: str, namespace: str) -> set[str]:
+    return set(re.findall(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(namespace)}["']""", text))
+
+
+def _without(text: str, prefix: str, names: str) -> str:
+    """Without the elements and the attributes of these names, and what is in them."""
+    name = rf"{re.escape(prefix)}:(?:{names})"
+    text = re.sub(rf"<({name})(?:\s[^<>]*)?(?<!/)>.*?</\1\s*>", "", text, flags=re.DOTALL)
+    text = re.sub(rf"<{name}(?:\s[^<>]*)?/>", "", text)
+    return re.sub(rf"""\s{name}\s*=\s*(?:"[^"]*"|'[^']*')""", "", text)
