@@ -14,7 +14,7 @@ from hypothesis import settings
 from PIL import Image
 
 from tests.golden import DATA, write_pickles
-from tests.nano import write_nano
+from tests.nano import write_identity, write_nano
 from varsr.device import Precision
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_model
@@ -54,6 +54,14 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of 32 px tiles that runs in milliseconds."""
     path = tmp_path_factory.mktemp("nano") / "nano.safetensors"
     write_nano(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that leaves the enlarged input as it is."""
+    path = tmp_path_factory.mktemp("identity") / "identity.safetensors"
+    write_identity(path)
     return path
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from varsr.model.config import (
     CorrectorConfig,
@@ -52,3 +53,13 @@ def write_nano(path: Path, config: ModelConfig = NANO, seed: int = 0) -> None:
             values *= 0.1
         tensors[key] = values
     write_checkpoint(path, tensors, config)
+
+
+def write_identity(path: Path) -> None:
+    """Write a model that adds nothing to the enlarged input: what a file loses on its way is then not the model's."""
+    write_nano(path, MINI_LIKE)
+    tensors = dict(load_file(path))
+    for key in tensors:
+        if key.startswith(("decoder.conv_out", "decoder.input_path.restored")):
+            tensors[key] = torch.zeros_like(tensors[key])
+    write_checkpoint(path, tensors, MINI_LIKE)

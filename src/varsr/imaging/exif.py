@@ -20,7 +20,7 @@ _MAKER_NOTE = 0x927C
 _SIDES = (0xA002, 0xA003)  # width and height in the EXIF directory, which the result no longer has
 _DENSITY = (0x011A, 0x011B)
 _STRUCTURE = {
-    *range(0x00FE, 0x010E), 0x0111, 0x0112, *range(0x0115, 0x011A), *range(0x011C, 0x0126), 0x012D, 0x013D,
+    *range(0x00FE, 0x010E), 0x0111, 0x0112, *range(0x0115, 0x011A), *range(0x011C, 0x0126), 0x0129, 0x012D, 0x013D,
     *range(0x0140, 0x0160), *range(0x0200, 0x0215), 0x02BC, 0x83BB, 0x8649, 0x8773, 0x935C, 0xC44F,
 }  # fmt: skip
 """Tags that tell how a TIFF is stored, what is kept by other means, or Photoshop's layers. The density is not among
@@ -133,13 +133,20 @@ def exif_tags(exif: bytes | None, big: bool) -> list[tuple[Any, ...]]:
     """What tifffile is told: the entries of the main directory, and the pointers that `write_directories` sets."""
     parsed = parse(exif)
     entries = [
-        (tag, entry.type, len(entry.data) if entry.type == _ASCII else entry.count, entry.data, True)
+        (tag, entry.type, entry.count, _packed(entry), True)
         for tag, entry in parsed.main.items()
         if tag not in (*_DENSITY, 0x0128) and entry.type in tifffile.TIFF.DATA_FORMATS
     ]
     # tifffile refuses to write these two. It gets the number before each, unused elsewhere, until they are set.
     pointers = [(tag - 1, _LONG8 if big else _LONG, 1, 0, True) for tag, _ in parsed.below()]
     return entries + pointers
+
+
+def _packed(entry: Entry) -> bytes | tuple[int, ...]:
+    """The value as tifffile takes it: rationals as numbers, for of bytes it would count each twice."""
+    if entry.type not in _RATIONALS:
+        return entry.data
+    return struct.unpack(f"<{2 * entry.count}{'I' if entry.type == 5 else 'i'}", entry.data)
 
 
 def write_directories(file: Path | BinaryIO, exif: bytes | None) -> None:

@@ -28,6 +28,7 @@ from varsr.imaging.photo import Photo, from_channels, from_image
 from varsr.imaging.resize import Picture
 
 _SUBFILE_TYPE = 254  # of a page of a TIFF
+_COMPRESSION, _RARE_COMPRESSIONS = 259, (34887, 50001, 50002)  # LERC, WebP, JPEG XL
 _SMALLER, _MASK = 1, 4  # bits of it: a smaller version of another page, another page's transparency
 _MPO = "MPO"
 """What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
@@ -101,7 +102,7 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
 def _read_opened(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
     try:
         with Image.open(file, formats=_readable()) as image:
-            if image.format == "TIFF" and image.mode in ("I", "F"):
+            if image.format == "TIFF" and (image.mode in ("I", "F", "LAB") or _needs_tifffile(image)):
                 return _tiff_without_pillow(file, path, max_pixels)
             return _photo(image, file, path, max_pixels)
     except (UnidentifiedImageError, SyntaxError) as error:
@@ -217,8 +218,6 @@ def _from_loaded(image: Image.Image, format: str, metadata: Metadata, orientatio
     if image.mode == "CMYK":
         image = _without_ink(image, metadata.icc_profile)
         metadata = replace(metadata, icc_profile=None)
-    elif image.mode == "LAB":
-        metadata = replace(metadata, icc_profile=None)
     return from_image(image, format, metadata, coding)
 
 
@@ -250,6 +249,11 @@ def _turned(pixels: Picture, orientation: int) -> Picture:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+def _needs_tifffile(image: Image.Image) -> bool:
+    """Whether Pillow would open a TIFF and then fail, with words on standard error."""
+    return image.tag_v2.get(_COMPRESSION) in _RARE_COMPRESSIONS  # type: ignore[attr-defined]
 
 
 def _tiff_without_pillow(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
