@@ -12,7 +12,7 @@ from PIL import Image
 from varsr.imaging import png
 from varsr.imaging.boxes import read_properties
 from varsr.imaging.coding import HDR, Coding, coding_of_cicp, coding_of_gamma
-from varsr.imaging.exif import descriptive, descriptive_of_tiff, has_density
+from varsr.imaging.exif import bytes_of_tiff, descriptive, descriptive_of_tiff, has_density
 from varsr.imaging.metadata import Metadata
 from varsr.imaging.xmp import corrected
 
@@ -82,13 +82,17 @@ def _iptc(image: Image.Image, texts: dict[str, str]) -> bytes | None:
     if image.format in ("JPEG", "MPO"):
         resources = image.info.get("photoshop")
         found = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
-    elif image.format == "TIFF":
-        found = image.tag_v2.get(_IPTC)  # type: ignore[attr-defined]
     elif image.format == "PNG":
         _, found = png.raw_profiles(texts)
-    if isinstance(found, tuple) and all(isinstance(value, int) for value in found):  # said to be of 32 bits
-        found = b"".join(value.to_bytes(4, "little") for value in found if 0 <= value < 2**32)
     return found if isinstance(found, bytes) and found[:1] == b"\x1c" else None
+
+
+def iptc_of_tiff(file: BinaryIO, number: int) -> bytes | None:
+    """The IPTC block of a page, which is often said to be of whole numbers."""
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        found = bytes_of_tiff(file, tiff.pages[number].offset, _IPTC)
+    return found if found is not None and found[:1] == b"\x1c" else None
 
 
 def with_coding(metadata: Metadata, format: str, file: BinaryIO) -> tuple[Metadata, Coding | None]:

@@ -92,6 +92,15 @@ def descriptive_of_tiff(file: BinaryIO, offset: int) -> bytes | None:
     return _described(file, offset)
 
 
+def bytes_of_tiff(file: BinaryIO, offset: int, tag: int) -> bytes | None:
+    """The bytes of a tag in the directory at `offset` of a TIFF, in the order in which they stand there."""
+    reader = _reader(file)
+    entry = reader.directory(offset)[0].get(tag) if reader else None
+    if reader is None or entry is None:
+        return None
+    return entry.data if reader.order == "<" else _swapped(entry.data, _UNITS[entry.type])
+
+
 def marked(exif: bytes | None) -> bytes:
     """An EXIF block with the note that varsr made the image, by which it is known in a later run."""
     parsed = parse(exif)
@@ -189,14 +198,11 @@ def _is_no_density(entry: Entry) -> bool:
 
 def _parsed(file: BinaryIO, offset: int | None) -> Exif:
     """The directories of a TIFF structure; those that cannot be read are empty."""
-    head = _read_at(file, 0, 16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:
+    reader = _reader(file)
+    if reader is None:
         return Exif()
-    big = struct.unpack(order + "H", head[2:4])[0] == 43
     if offset is None:
-        offset = struct.unpack(order + ("Q" if big else "I"), head[8:16] if big else head[4:8])[0]
-    reader = _Reader(file, order, big)
+        offset = reader.first_directory()
     main, pointers = reader.directory(offset, without=_STRUCTURE)
     details, further = reader.directory(pointers.get(_EXIF))
     place, _ = reader.directory(pointers.get(_GPS))
@@ -204,11 +210,23 @@ def _parsed(file: BinaryIO, offset: int | None) -> Exif:
     return Exif(main, details, place, interoperability)
 
 
+def _reader(file: BinaryIO) -> _Reader | None:
+    head = _read_at(file, 0, 8)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 8:
+        return None
+    return _Reader(file, order, struct.unpack(order + "H", head[2:4])[0] == 43)
+
+
 @dataclass(frozen=True)
 class _Reader:
     file: BinaryIO
     order: str
     big: bool
+
+    def first_directory(self) -> int:
+        """Where the main directory stands."""
+        return self._number(_read_at(self.file, 8, 8) if self.big else _read_at(self.file, 4, 4))
 
     def directory(
         self, offset: int | None, without: set[int] | frozenset[int] = frozenset()

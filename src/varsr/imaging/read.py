@@ -20,7 +20,7 @@ from varsr.files import reason
 from varsr.imaging import png, signature
 from varsr.imaging.coding import Coding
 from varsr.imaging.deep import is_deep, read_deep
-from varsr.imaging.describe import exif_of, metadata_of, with_coding
+from varsr.imaging.describe import exif_of, iptc_of_tiff, metadata_of, with_coding
 from varsr.imaging.exif import ORIENTATION, descriptive, descriptive_of_tiff
 from varsr.imaging.formats import RAW_SUFFIXES, READ
 from varsr.imaging.metadata import Metadata
@@ -205,6 +205,8 @@ def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Phot
         else:
             sixteen, notes = False, ("the frames of the animation were read with 8 bits a channel",)
     metadata, coding = with_coding(metadata_of(image, exif_of(image, file, number)), format, file)
+    if format == "TIFF":
+        metadata = replace(metadata, iptc=iptc_of_tiff(file, number))
     if pixels is not None:
         photo = from_channels(_turned(pixels, orientation), format, metadata, sixteen, coding)
     else:

@@ -224,6 +224,8 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
     if image.mode == "L":
         options.pop("subsampling", None)
     metadata = {name: value for name, value in _metadata(photo, format.block).items() if name in format.metadata}
+    if format.name == "BMP":
+        metadata.setdefault("dpi", (0, 0))  # Pillow says 96
     buffer = io.BytesIO()
     try:
         image.save(buffer, format.name, **options, **metadata, **_sequence(photo, format))
