@@ -21,6 +21,7 @@ from varsr.model.varsr import VARSR
 from varsr.progress import Reporter
 from varsr.worker import Worker
 
+ENOUGH = 64  # tiles
 AHEAD = 2  # batches begun on a GPU, so that it never waits for the program
 
 
@@ -86,8 +87,12 @@ class Engine:
 
     @property
     def largest_batch(self) -> int:
-        """Tiles at a time for which half of the device's memory suffices, by a rough count, at least one."""
-        return max(1, memory_size(self.device) // 2 // self.model.config.bytes_a_tile)
+        """Tiles at a time for which half of the device's memory suffices, by a rough count, at least one.
+
+        More than `ENOUGH` gain nothing on a CPU, where a batch is computed as if it were full.
+        """
+        fitting = memory_size(self.device) // 2 // self.model.config.bytes_a_tile
+        return max(1, min(fitting, ENOUGH) if self.fills_batches else fitting)
 
     @property
     def fills_batches(self) -> bool:

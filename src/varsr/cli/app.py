@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -54,6 +55,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     _shorten_spinning()
     _replace_closed_streams()
+    _leave_deleted_folder()
     print_any_name()
     try:
         app()
@@ -80,6 +82,17 @@ def _replace_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _leave_deleted_folder() -> None:
+    """Work elsewhere where the current folder is gone, without which PyTorch does not start.
+
+    Relative paths mean nothing then. Where this goes no file can be made, so that none ends in a wrong place.
+    """
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir("/proc" if Path("/proc").is_dir() else "/")
 
 
 def _terminate(number: int, _: object) -> NoReturn:

@@ -205,7 +205,7 @@ def upscale(
     else:
         planned = plan(paths, recursive, Naming(name, folder, encoding.format), values)
         if planned.results:
-            messages.say(f"{planned.results} files are called as results of an earlier run, and are left out.")
+            messages.say(f"Left out as results of an earlier run, by their names: {planned.results}.")
     jobs = Shard.parse(shard).of(planned.jobs)
     if dry_run:
         announce(jobs, json)

@@ -19,7 +19,10 @@ def cache_folder() -> Path:
     own = os.environ.get("VARSR_CACHE")
     if own:
         return Path(own)
-    usual = user_cache_path("varsr")
+    try:
+        usual = user_cache_path("varsr")
+    except RuntimeError:  # nobody knows where this user's home is
+        return temporary_cache()
     return usual if _is_usable(usual) else temporary_cache()
 
 
