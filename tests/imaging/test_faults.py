@@ -310,6 +310,15 @@ def test_a_gain_map_that_is_gone_is_not_told_of(tmp_path: Path) -> None:
         assert word not in (original.metadata.xmp or b"")
 
 
+def test_an_orientation_in_damaged_xmp_is_not_told_again(tmp_path: Path) -> None:
+    data = (WRITERS / "texts_exiftool.tif").read_bytes()
+    at = data.index(b"L\xc3\xb6wenzahn</rdf")
+    (tmp_path / "in.tif").write_bytes(data[: at + 2] + b"\xff" + data[at + 3 :])
+    written = read_photo(result(tmp_path / "in.tif", tmp_path, ".tif"))
+    assert written.size == read_photo(tmp_path / "in.tif").size
+    assert b"Orientation" not in (written.metadata.xmp or b"")
+
+
 def test_nothing_transparent_is_no_transparency(tmp_path: Path) -> None:
     np.testing.assert_allclose(shown(result(FAULTS / "opaque_alpha.png", tmp_path, ".jpg")), CHART, atol=2)
 

@@ -128,6 +128,8 @@ def _read_opened(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
 
 
 def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
+    if image.format != "TIFF":  # whose first page may be a thumbnail
+        _check_size(image.width, image.height, path, max_pixels)  # before its frames are counted
     numbers = _pictures(image)
     if image.tell() != numbers[0]:
         image.seek(numbers[0])
@@ -136,6 +138,7 @@ def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None
     for number in numbers:
         if number != image.tell():
             image.seek(number)
+            _check_size(image.width, image.height, path, max_pixels)
         frame = _frame(image, file, number, alone=len(numbers) == 1)
         duration = image.info.get("duration")  # some formats tell it only once the frame is loaded
         frames.append(replace(frame, duration=None if duration is None else round(duration)))

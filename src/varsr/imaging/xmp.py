@@ -25,20 +25,17 @@ _STALE = {
 
 
 def corrected(packet: bytes | None) -> bytes | None:
-    """The packet without properties that its image no longer has; one that is no UTF-8 as it is."""
+    """The packet without properties that its image no longer has. Bytes that are no UTF-8 stay as they are."""
     if packet is None:
         return None
-    try:
-        text = packet.decode("utf-8")
-    except UnicodeDecodeError:
-        return packet
+    text = packet.decode("utf-8", "surrogateescape")
     for namespace in _GONE:
         for prefix in _prefixes(text, namespace):
             text = _without(text, prefix, r"[\w.-]+")
     for namespace, names in _STALE.items():
         for prefix in _prefixes(text, namespace):
             text = _without(text, prefix, "|".join(names))
-    return text.encode("utf-8")
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _prefixes(text: str, namespace: str) -> set[str]:
