@@ -23,6 +23,8 @@ _STALE = {
 }
 """Properties that are no longer true of an image that is upright and larger, and that has one packet."""
 
+_ORIENTATION = re.compile(r"""(\btiff:Orientation\s*(?:>|=)\s*["']?)[2-8]""")
+
 
 def corrected(packet: bytes | None) -> bytes | None:
     """The packet without properties that its image no longer has. Bytes that are no UTF-8 stay as they are."""
@@ -35,6 +37,7 @@ def corrected(packet: bytes | None) -> bytes | None:
     for namespace, names in _STALE.items():
         for prefix in _prefixes(text, namespace):
             text = _without(text, prefix, "|".join(names))
+    text = _ORIENTATION.sub(r"\g<1>1", text)  # where the packet is damaged, readers find it all the same
     return text.encode("utf-8", "surrogateescape")
 
 
