@@ -31,6 +31,8 @@ from training.decoder.teacher import Teacher
 from training.progress import Progress
 
 LOG_EVERY = 100
+DISCRIMINATOR_RATE = 2e-4
+"""Constant: with a rate that fell as the decoder's, results grew softer again towards the end."""
 COARSE = 3.0
 """Deviation in pixels of the Gaussian that parts the ground truth's coarse band from the teacher's fine one."""
 
@@ -102,7 +104,9 @@ class DialTraining:
     def __init__(self, training: Training, features: Features, shares: Shares) -> None:
         self.training, self.features, self.shares = training, features, shares
         self.discriminator = channels_last(Discriminator(), training.device)
-        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=0, betas=(0.5, 0.99), fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.99), fused=True
+        )
 
     def step(self, faithful: tuple[Tensor, Tensor], lesson: Lesson, rate: float) -> dict[str, Tensor]:
         """Learn from faithful pairs and a lesson; return the losses."""
@@ -129,7 +133,7 @@ class DialTraining:
         added = self.shares.features * towards_features
         since = self.training.steps - self.shares.discriminator_from
         if since >= 0:
-            losses["discriminator"] = self._teach_discriminator(wanted, seen, given, 2 * rate)
+            losses["discriminator"] = self._teach_discriminator(wanted, seen, given)
             share = self.shares.discriminator * min(1, max(0, since - 100) / 400)
             added = added + share * self._realism_gradient(seen, given, amount[lessons])
         gradient[lessons][window] += gradient[lessons][window].norm() * added
@@ -149,13 +153,11 @@ class DialTraining:
             losses = realism_loss(self.discriminator, seen, given)
         return _unit(torch.autograd.grad((losses * amount).sum(), seen)[0])
 
-    def _teach_discriminator(self, real: Tensor, fake: Tensor, given: Tensor, rate: float) -> Tensor:
+    def _teach_discriminator(self, real: Tensor, fake: Tensor, given: Tensor) -> Tensor:
         with torch.autocast(real.device.type, torch.bfloat16):
             loss = hinge_loss(self.discriminator, real, fake.detach(), given)
         self.optimizer.zero_grad()
         loss.backward()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         self.optimizer.step()
         return loss
 
