@@ -6,6 +6,9 @@ What `faults` holds came from complaints; `writers` is made by `tests/make_fixtu
 from __future__ import annotations
 
 import io
+import json
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from PIL import Image, ImageCms
 
 from tests.golden import DATA
 from varsr.errors import InputError, RequestError
+from varsr.imaging.boxes import read_properties
 from varsr.imaging.deep import read_deep
 from varsr.imaging.exif import is_marked, parse
 from varsr.imaging.formats import BY_SUFFIX
@@ -289,6 +293,34 @@ def test_a_photographers_jpeg(tmp_path: Path, suffix: str) -> None:
         assert ("Comment", "a JPEG comment") in photo.metadata.texts
     if suffix in (".jpg", ".tif", ".png"):
         assert photo.metadata.iptc is not None
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="needs exiftool")
+@pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png", ".webp", ".avif"])
+def test_what_exiftool_reads(tmp_path: Path, suffix: str) -> None:
+    """The texts as another program finds them, and nothing that it calls an error."""
+    written = result(WRITERS / "texts_exiftool.jpg", tmp_path, suffix)
+    names = ("ImageDescription", "Artist", "Rating", "XPTitle", "LensModel", "GPSLatitude", "Orientation", "Error")
+    command = ["exiftool", "-j", "-n", "-charset", "exif=UTF8", *(f"-{name}" for name in names), str(written)]
+    (told,) = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    del told["SourceFile"]
+    assert told == {
+        "ImageDescription": "Blütenwiese", "Artist": "Été", "Rating": 4, "XPTitle": "Löwenzahn",
+        "LensModel": "RF 50mm", "GPSLatitude": pytest.approx(48.1),
+    }  # fmt: skip
+
+
+def test_heic_of_ten_bits_keeps_them(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the plug-in for HEIC")
+    pixels = np.random.default_rng(0).integers(0, 1024, (48, 64, 3)).astype(np.uint16) * 64
+    pillow_heif.from_bytes("RGB;16", (64, 48), pixels.tobytes()).save(tmp_path / "in.heic", quality=100)
+    if read_properties(io.BytesIO((tmp_path / "in.heic").read_bytes())).depth == 8:
+        pytest.skip("the encoder of this machine has eight bits")
+    photo = read_photo(tmp_path / "in.heic")
+    assert photo.deep
+    write_photo(photo, tmp_path / "out.png")
+    levels = np.unique((read_deep(tmp_path / "out.png", "PNG") * 65535).round())
+    assert len(levels) > 256
 
 
 @pytest.mark.parametrize("deep", [False, True])
