@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ def run(*arguments: str | Path, stdin: bytes = b"", terminal: bool = False) -> R
         stack.enter_context(mock.patch.object(sys, "stdout", stdout))
         stack.enter_context(mock.patch.object(sys, "stderr", err))
         stack.enter_context(mock.patch.object(sys, "argv", ["varsr", *map(str, arguments)]))
+        stack.enter_context(mock.patch.dict(os.environ))
         stack.enter_context(_fresh_messages())
         stack.enter_context(_signals_kept())
         try:
