@@ -17,7 +17,7 @@ from varsr.cli import app, console
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: bytes

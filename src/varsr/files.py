@@ -45,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def is_special(path: Path) -> bool:
-    """Whether a path names a pipe, a device or an open stream, which are written into and never replaced."""
+    """True for a path to a pipe, a device or an open stream, which are written into and never replaced."""
     if str(path).startswith(_STREAMS):
         return True
     try:

@@ -1,4 +1,4 @@
-"""What people type, and what they expect of it."""
+"""Habits of the command line: common requests, and the results that people expect."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_waiting_for_input_ends_at_once(
 
 
 def _reads_standard_input(process: int) -> bool:
-    """Whether a thread is in the system's call to read its first file."""
+    """True while a thread of the process waits in a read of standard input."""
     for task in Path(f"/proc/{process}/task").glob("*/syscall"):
         with contextlib.suppress(OSError):
             if task.read_text().startswith("0 0x0 "):

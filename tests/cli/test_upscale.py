@@ -80,7 +80,7 @@ def test_an_existing_output_is_left_alone(varsr: Run, nano: Path, photo: Path) -
         (["photo.jpg", "-m", "nonesuch.safetensors"], 3, "no model at"),
         (["photo.jpg", "-m", "photo.jpg"], 3, "no readable safetensors"),
         (["photo.jpg", "-m", "."], 3, "0 safetensors files"),
-        (["photo.jpg", "-o", "no/such/folder.png"], 5, "no folder"),
+        (["photo.jpg", "-o", "no/such/folder.png"], 5, "does not exist"),
         (["photo.jpg", "-o", "out.xyz"], 2, "no format"),
         (["photo.jpg", "--scale", "9"], 2, "cannot be scaled"),
         (["photo.jpg", "--device", "tpu"], 2, "tpu"),

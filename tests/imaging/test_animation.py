@@ -24,7 +24,7 @@ def rewritten(source: Path, folder: Path, suffix: str) -> Path:
 
 
 def timeline(path: Path) -> list[tuple[bytes, int]]:
-    """What is seen and for how long, in milliseconds; equal images one after the other are one."""
+    """Images and their durations in milliseconds; equal ones in a row count as one."""
     seen: list[tuple[bytes, int]] = []
     with Image.open(path) as image:
         first = 1 if getattr(image, "default_image", False) else 0
@@ -75,7 +75,7 @@ def test_a_default_image_is_no_frame() -> None:
 
 @pytest.mark.parametrize("source", [WRITERS / "once_gifsicle.gif", WRITERS / "forever_magick.gif"])
 def test_a_gif_as_an_apng_shows_the_same(tmp_path: Path, source: Path) -> None:
-    """What a GIF calls disposal means another thing in an APNG."""
+    """Disposal methods of GIF and APNG have different numbers."""
     assert timeline(rewritten(source, tmp_path, ".png")) == timeline(source)
 
 

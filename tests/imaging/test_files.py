@@ -382,7 +382,7 @@ def test_targets_are_checked_beforehand(tmp_path: Path) -> None:
     check_target(tmp_path / "new.png", overwrite=False)
     check_target(tmp_path / "there.png", overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["there.png"]
-    for path, complaint in (("there.png", "exists"), ("no/folder.png", "no folder")):
+    for path, complaint in (("there.png", "exists"), ("no/folder.png", "does not exist")):
         with pytest.raises(OutputError, match=complaint):
             check_target(tmp_path / path, overwrite=False)
     with pytest.raises(RequestError, match="no format"):

@@ -39,7 +39,7 @@ COARSE = 3.0
 
 @dataclass(frozen=True)
 class Shares:
-    """How a step is made up."""
+    """Composition of a training step."""
 
     faithful: int = 4
     """Images at realism 0."""

@@ -1,4 +1,4 @@
-"""What both stages share: their command line, the decoder in training with its running mean, and its losses' means."""
+"""Shared by both stages: options, the decoder in training with its running mean, and means of losses."""
 
 from __future__ import annotations
 

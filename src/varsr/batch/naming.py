@@ -50,7 +50,7 @@ class Naming:
         return self.folder / source.parent.relative_to(root) / name
 
     def is_result(self, path: Path, values: Mapping[str, str]) -> bool:
-        """Whether a file is called as the template calls results, of any picture at any size."""
+        """True for a file that is named as the template names results, of any image at any size."""
         patterns = {
             "stem": ".+", "size": LABEL.pattern, "scale": r"\d+(?:\.\d+)?|[whl]\d+|\d+(?:\.\d+)?mp",
             "ext": r"\.\w+", "source_ext": r"\w*", "model": re.escape(values.get("model", "")),

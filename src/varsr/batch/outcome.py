@@ -1,4 +1,4 @@
-"""What is to be done about files, and what became of them."""
+"""Records of a run: the policy for files, and the outcome of each job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["done", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do about outputs that exist, folders that do not, failures and very large inputs.
+    """Rules for outputs that exist, folders that do not, failures and very large inputs.
 
     With `preserve` results have the permissions and times of their inputs, as `cp -p` would give them.
     """
@@ -29,7 +29,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job. Sizes are (height, width); `error` is set where it failed.
+    """Outcome of a job. Sizes are (height, width); `error` is set where it failed.
 
     `notes` tell what of a picture was not kept, or why it was skipped.
     """

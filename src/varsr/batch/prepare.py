@@ -62,7 +62,7 @@ def _standard_input() -> BinaryIO:
     """Standard input without Python's buffer, whose lock a reader that is left behind would hold until the end."""
     try:
         return io.FileIO(sys.stdin.fileno(), closefd=False)
-    except (OSError, ValueError):  # it is no file of the system
+    except (OSError, ValueError):  # not a file of the system
         return sys.stdin.buffer
 
 

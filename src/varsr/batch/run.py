@@ -47,7 +47,7 @@ SMALL = 500_000
 WRITERS = 2
 
 RUN_ERRORS = (WeightsError, DeviceError)
-"""What would be the same for every picture, and ends the run. Anything else costs the picture at work alone."""
+"""Errors that every image would meet, which end the run. Any other costs the image at work alone."""
 
 LARGE = 40_000_000
 """Pixels of a result from which it is written, or at least rounded to bytes, row by row."""

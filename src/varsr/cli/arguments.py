@@ -1,4 +1,4 @@
-"""What inputs and outputs on the command line mean, and which of them do not go together."""
+"""Inputs and outputs of the command line: read, checked, and refused where they contradict each other."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _tell(outcome: Outcome, work: Work) -> None:
 
 
 def _line(outcome: Outcome) -> str:
-    """What became of a job, for those who want to see each."""
+    """The outcome of a job in one line, for --verbose."""
     words = [f"{outcome.job.source}: {outcome.status}"]
     if outcome.status == "skipped":
         words += outcome.notes or ("its result exists",)

@@ -63,7 +63,7 @@ def coded(color: Picture, metadata: Metadata, coding: Coding) -> tuple[Picture, 
 
 
 def coding_of_cicp(cicp: tuple[int, int, int, int] | None) -> Coding | None:
-    """What code points say; None for sRGB and for what is not told or not known."""
+    """The coding that code points describe; None for sRGB and for unspecified or unknown ones."""
     if cicp is None or cicp[1] in HDR:
         return None
     coding = Coding(_PRIMARIES.get(cicp[0], SRGB), _GAMMAS.get(cicp[1]))
@@ -71,7 +71,7 @@ def coding_of_cicp(cicp: tuple[int, int, int, int] | None) -> Coding | None:
 
 
 def coding_of_gamma(gamma: float | None, chromaticities: tuple[float, ...] | None) -> Coding | None:
-    """What gAMA (the exponent's inverse) and cHRM (white, red, green, blue) of a PNG say; None for sRGB."""
+    """The coding that gAMA (the inverse exponent) and cHRM (white, red, green, blue) describe; None for sRGB."""
     primaries = SRGB
     if chromaticities and len(chromaticities) == 8:
         points = [(chromaticities[i], chromaticities[i + 1]) for i in range(0, 8, 2)]

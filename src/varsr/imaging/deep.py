@@ -28,7 +28,7 @@ _UNSIGNED = 1
 
 
 def is_deep(image: Image.Image, file: BinaryIO) -> bool:
-    """Whether an opened image, grey or in colour, has more than eight bits a channel."""
+    """True for an opened image, grey or in colour, with more than 8 bits a channel."""
     if image.format == "PNG":
         return read_header(file).depth == 16
     if image.format in ("AVIF", "HEIF"):

@@ -1,4 +1,4 @@
-"""What the file of an image tells beside its pixels, as Pillow and the file's own structure have it."""
+"""Metadata of an opened image, from Pillow and from the structure of its file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def exif_of(image: Image.Image, file: BinaryIO, number: int) -> bytes | None:
 
 
 def metadata_of(image: Image.Image, exif: bytes | None) -> Metadata:
-    """What a loaded image's file tells beside its pixels."""
+    """The metadata of a loaded image."""
     texts, comment = _texts(image), image.info.get("comment")
     return Metadata(
         exif=exif,
@@ -68,7 +68,7 @@ def _density(image: Image.Image, exif: bytes | None) -> tuple[float, float] | No
 
 
 def _plays(image: Image.Image) -> int | None:
-    """How often an animation is shown, 0 for ever."""
+    """The number of times an animation plays, 0 for endless."""
     if not getattr(image, "is_animated", False):
         return None
     loop = image.info.get("loop")
@@ -96,7 +96,7 @@ def iptc_of_tiff(file: BinaryIO, number: int) -> bytes | None:
 
 
 def with_coding(metadata: Metadata, format: str, file: BinaryIO) -> tuple[Metadata, Coding | None]:
-    """What is told of colours by numbers; a profile goes before, but not before an HDR transfer."""
+    """Add the coding that the file gives by numbers. An ICC profile outranks it, except for an HDR transfer."""
     if format not in ("PNG", "AVIF", "HEIF"):
         return metadata, None
     if format == "PNG":

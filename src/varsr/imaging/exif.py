@@ -81,7 +81,7 @@ class Exif:
 
 
 def descriptive(raw: bytes | None) -> bytes | None:
-    """What an EXIF block tells of the image and not of its file. Damaged entries are left out."""
+    """The entries of an EXIF block that describe the image and not its file. Damaged ones are left out."""
     if not raw:
         return None
     return _described(io.BytesIO(raw.removeprefix(HEADER)))
@@ -111,13 +111,13 @@ def marked(exif: bytes | None) -> bytes:
 
 
 def is_marked(exif: bytes | None) -> bool:
-    """Whether a block bears the note of `marked`."""
+    """True for a block that `marked` has written."""
     entry = parse(exif).main.get(_PROCESSING_SOFTWARE)
     return entry is not None and entry.data == _MARK
 
 
 def has_density(exif: bytes | None) -> bool:
-    """Whether a block tells how many pixels there are to an inch or a centimetre."""
+    """True for a block that holds a resolution."""
     return any(tag in parse(exif).main for tag in _DENSITY)
 
 
@@ -139,7 +139,7 @@ def parse(exif: bytes | None) -> Exif:
 
 
 def exif_tags(exif: bytes | None, big: bool) -> list[tuple[Any, ...]]:
-    """What tifffile is told: the entries of the main directory, and the pointers that `write_directories` sets."""
+    """Extra tags for tifffile: the entries of the main directory, and the pointers that `write_directories` sets."""
     parsed = parse(exif)
     entries = [
         (tag, entry.type, entry.count, _packed(entry), True)

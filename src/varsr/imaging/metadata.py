@@ -1,4 +1,4 @@
-"""What travels with the pixels of an image."""
+"""Metadata that is carried from an input to its result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file tells of its image beside the pixels.
+    """Everything a file holds beside the pixels.
 
     `exif` is "Exif", two zeros and a little-endian TIFF header with its directories. `dpi` is (horizontal, vertical)
     in pixels an inch. `plays` says how often an animation is shown, 0 for ever. `texts` are the keywords and values

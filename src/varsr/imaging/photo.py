@@ -40,7 +40,7 @@ class Photo:
 
     @property
     def transparent(self) -> bool:
-        """Whether any of its frames shows what is behind it."""
+        """True where any pixel of any frame is transparent."""
         return any(frame.alpha is not None and frame.alpha.min() < 1 for frame in self.frames)
 
     @property

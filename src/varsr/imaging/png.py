@@ -20,7 +20,7 @@ _LONGEST_TEXT = 1 << 24
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the pixels: bits a channel and what tells of colours."""
+    """Chunks before the pixels: bits a channel and colour information."""
 
     depth: int = 8
     gamma: float | None = None

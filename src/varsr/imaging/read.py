@@ -44,7 +44,7 @@ _TURNS = {
     7: (Image.Transpose.TRANSVERSE,),
     8: (Image.Transpose.ROTATE_90,),
 }
-"""How each EXIF orientation is turned upright."""
+"""The turn that makes each EXIF orientation upright."""
 
 
 def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
@@ -257,7 +257,7 @@ def _turned(pixels: Picture, orientation: int) -> Picture:
 
 
 def _needs_tifffile(image: Image.Image) -> bool:
-    """Whether Pillow would open a TIFF and then fail, with words on standard error."""
+    """True for a TIFF that Pillow would open and then fail to decode, with words on standard error."""
     return image.tag_v2.get(_COMPRESSION) in _RARE_COMPRESSIONS  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""What a file that is not read holds, told by its first bytes."""
+"""File signatures: the kind of a file that is not an image, by its first bytes."""
 
 from __future__ import annotations
 

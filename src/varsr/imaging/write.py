@@ -29,7 +29,7 @@ from varsr.imaging.tiff import Page, write_pages
 
 @dataclass(frozen=True)
 class Encoding:
-    """How results are encoded, where the format leaves a choice. `format` serves names without a suffix.
+    """Encoding of results, where the format leaves a choice. `format` serves names without a suffix.
 
     On a `background`, red, green and blue from 0 to 255, transparent images become opaque.
     """
@@ -65,7 +65,7 @@ def check_target(path: Path, overwrite: bool) -> None:
             raise OutputError(f"{path} is a link to nothing.", "Use --overwrite to write where it points.")
         real = path.resolve() if path.is_symlink() else path
         if not real.parent.is_dir():
-            raise OutputError(f"There is no folder {real.parent}.", "Create it first.")
+            raise OutputError(f"The folder {real.parent} does not exist.", "Create it first.")
         if path.is_dir():
             raise OutputError(f"{path} is a folder.", "Name a file, or use --output-dir.")
         if path.exists() and not overwrite:
@@ -133,7 +133,7 @@ def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAUL
 
 
 def losses(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> tuple[str, ...]:
-    """What of a photo its file at `path` cannot hold and nobody asked to give up, each as a sentence's predicate."""
+    """Losses that nobody asked for: parts of a photo that its file at `path` cannot hold, a phrase for each."""
     format, notes = encoding.of(path), list(photo.notes)
     if photo.deep and not format.deep and photo.format == format.name:
         notes.append(f"{format.name} is written with 8 bits a channel; PNG and TIFF keep all")
@@ -241,7 +241,7 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
 
 
 def _sequence(photo: Photo, format: Format) -> dict[str, Any]:
-    """What Pillow is told of the pictures that follow the first: how long each is shown, and how often all are."""
+    """Options for Pillow to write an animation or pages: frames, durations and the number of plays."""
     if not photo.following:
         return {}
     options: dict[str, Any] = {"save_all": True, "append_images": [_image(frame, format) for frame in photo.following]}
@@ -261,7 +261,7 @@ def _sequence(photo: Photo, format: Format) -> dict[str, Any]:
 
 
 def _metadata(photo: Photo, block: int) -> dict[str, Any]:
-    """What Pillow is told, EXIF and XMP of more bytes than `block` shortened or left out."""
+    """Options for Pillow to write metadata; EXIF and XMP longer than `block` are shortened or left out."""
     kept = photo.metadata
     exif = shortened(kept.exif, block) if kept.exif else None
     xmp = kept.xmp if kept.xmp and len(kept.xmp) <= block else None

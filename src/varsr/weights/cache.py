@@ -40,7 +40,7 @@ def hub_cache() -> Path | None:
 
 
 def _is_usable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or in one made there."""
+    """True for a folder in which files can be made, or which can be made itself."""
     if not folder.is_absolute():
         return False
     try:

@@ -45,7 +45,7 @@ def locate(model: str, dtype: DtypeName = "auto", say: Say = lambda _: None) -> 
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({reason(error)}).", "Check its permissions.") from error
     if not exists and _REPOSITORY.fullmatch(model):
-        raise WeightsError(f"There is no file {model}.", f"If it is a repository of the Hub, write hf:{model}")
+        raise WeightsError(f"{model} does not exist.", f"If it is a repository of the Hub, write hf:{model}")
     if exists or path.suffix or len(path.parts) > 1:
         return path  # its reader says what is wrong with it
     return install(registry[model], variant_for(dtype), say)  # raises, naming the models there are
