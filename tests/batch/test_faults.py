@@ -19,7 +19,8 @@ from varsr import Options, Upscaler
 from varsr.batch.outcome import Outcome, Policy
 from varsr.batch.plan import Job
 from varsr.batch.run import Clock, Run
-from varsr.errors import InputError, OutputError, TooLittleMemoryError
+from varsr.engine import Batch, Engine, Recipe
+from varsr.errors import InputError, OutputError, TooLittleMemoryError, UnforeseenError
 from varsr.imaging import photo as photo_module
 from varsr.imaging.deep import write_deep
 from varsr.imaging.metadata import Metadata
@@ -232,3 +233,30 @@ def test_times_and_permissions_where_asked(upscaler: Upscaler, tmp_path: Path) -
         do(upscaler, [Job(source, target)], Policy(preserve=preserve))
         assert (target.stat().st_mtime == 1_000_000_000) == preserve
         assert (target.stat().st_mode & 0o777 == 0o640) == preserve
+
+
+def test_a_shared_batch_that_fails_costs_one_picture(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiles of a picture that breaks the model lie in one batch with those of its neighbours."""
+    jobs = []
+    for number in range(3):
+        if number == 1:
+            Image.new("RGB", (16, 12), (255, 0, 0)).save(tmp_path / "1.png")
+        else:
+            (tmp_path / f"{number}.png").write_bytes(sample("png"))
+        jobs.append(Job(tmp_path / f"{number}.png", tmp_path / f"{number}_out.png"))
+    assert [outcome.status for outcome in do(upscaler, jobs)] == ["done"] * 3
+    expected = [job.target.read_bytes() for job in jobs]
+    latents = Engine.latents
+
+    def fail_for_red(engine: Engine, batch: Batch, size: int, recipe: Recipe) -> Picture:
+        if (batch.pixels == (1, 0, 0)).all((1, 2, 3)).any():
+            raise ZeroDivisionError("of a kind that nobody thought of")
+        return latents(engine, batch, size, recipe)
+
+    monkeypatch.setattr(Engine, "latents", fail_for_red)
+    outcomes = do(upscaler, jobs, Policy(overwrite=True))
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    assert isinstance(outcomes[1].error, UnforeseenError)
+    assert [job.target.read_bytes() for job in jobs] == expected
