@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,13 +94,20 @@ def varsr(environment: dict[str, str], tmp_path: Path) -> Run:
     """Run the program in a folder of its own and return how it ended."""
 
     def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "varsr", *map(str, arguments)],
+        command = [sys.executable, "-X", "faulthandler", "-m", "varsr", *map(str, arguments)]
+        with subprocess.Popen(
+            command,
             env=environment | more,
             cwd=tmp_path,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
-        )
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # which makes it say where all of its threads are
+                raise AssertionError(f"{command} hangs:\n{process.communicate()[1]}") from None
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
