@@ -212,6 +212,16 @@ def test_what_is_not_read_is_refused_with_the_reason(source: Path, reason: str) 
         read_photo(source)
 
 
+def test_pages_that_follow_each_other_in_a_circle_end(tmp_path: Path) -> None:
+    data = bytearray((FAULTS / "float32_rgb.tif").read_bytes())
+    first = int.from_bytes(data[4:8], "little")
+    end = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    data[end : end + 4] = data[4:8]
+    (tmp_path / "in.tif").write_bytes(data)
+    with pytest.raises(InputError, match="floating-point"):
+        read_photo(tmp_path / "in.tif")
+
+
 def test_a_jpeg_of_twelve_bits_is_called_one(tmp_path: Path) -> None:
     data = bytearray((FAULTS / "orientation6.jpg").read_bytes())
     data[data.index(b"\xff\xc0") + 4] = 12

@@ -101,6 +101,18 @@ def bytes_of_tiff(file: BinaryIO, offset: int, tag: int) -> bytes | None:
     return entry.data if reader.order == "<" else _swapped(entry.data, _UNITS[entry.type])
 
 
+def page_offsets(file: BinaryIO) -> list[int]:
+    """The places of the main directories of a TIFF, one a page. A chain that comes back to itself ends there."""
+    reader, offsets = _reader(file), []
+    if reader is None:
+        return []
+    place = reader.first_directory()
+    while place and place not in offsets:
+        offsets.append(place)
+        place = reader.next_directory(place)
+    return offsets
+
+
 def marked(exif: bytes | None) -> bytes:
     """An EXIF block with the note that varsr made the image, by which it is known in a later run."""
     parsed = parse(exif)
@@ -227,6 +239,12 @@ class _Reader:
     def first_directory(self) -> int:
         """Where the main directory stands."""
         return self._number(_read_at(self.file, 8, 8) if self.big else _read_at(self.file, 4, 4))
+
+    def next_directory(self, offset: int) -> int:
+        """The place that follows the directory at `offset`, 0 where none does."""
+        length, step, width = (8, 20, 8) if self.big else (2, 12, 4)
+        count = self._number(_read_at(self.file, offset, length))
+        return self._number(_read_at(self.file, offset + length + count * step, width))
 
     def directory(
         self, offset: int | None, without: set[int] | frozenset[int] = frozenset()

@@ -21,7 +21,7 @@ from varsr.imaging import png, signature
 from varsr.imaging.coding import Coding
 from varsr.imaging.deep import is_deep, read_deep
 from varsr.imaging.describe import exif_of, iptc_of_tiff, metadata_of, with_coding
-from varsr.imaging.exif import ORIENTATION, descriptive, descriptive_of_tiff
+from varsr.imaging.exif import ORIENTATION, descriptive, descriptive_of_tiff, page_offsets
 from varsr.imaging.formats import RAW_SUFFIXES, READ
 from varsr.imaging.metadata import Metadata
 from varsr.imaging.photo import Photo, from_channels, from_image
@@ -263,9 +263,12 @@ def _needs_tifffile(image: Image.Image) -> bool:
 
 def _tiff_without_pillow(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
     """A TIFF of a kind that Pillow does not know. Raises `InputError` with the reason where it is not read at all."""
+    count = len(page_offsets(file))
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        pages = [page.aspage() for page in tiff.pages]
+        pages = [tiff.pages[number].aspage() for number in range(count)]
+    if not pages:
+        raise InputError(f"{path} is a TIFF without pages.", "The file may be damaged.")
     numbers = [n for n, page in enumerate(pages) if not page.subfiletype & (_SMALLER | _MASK)] or [0]
     _check_size(pages[numbers[0]].imagewidth, pages[numbers[0]].imagelength, path, max_pixels)
     frames = []
