@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from training.design import MINI
+from training.design import MINI, PRESET
 from varsr.batch.outcome import Policy
 from varsr.batch.plan import Job
 from varsr.batch.run import Clock, Run
@@ -30,8 +30,11 @@ from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
 from varsr.model.varsr import VARSR
+from varsr.preset import Presets
 from varsr.restoration import Restoration
 from varsr.upscaler import Upscaler
+
+FLOAT32 = Precision(torch.float32, torch.float32)
 
 
 class StandIn:
@@ -60,7 +63,12 @@ def main() -> None:
     if options.model:
         upscaler = Upscaler.from_pretrained(options.model, device="cpu")
     else:
-        upscaler = Upscaler(cast("VARSR", StandIn()), torch.device("cpu"), Precision(torch.float32, torch.float32))
+        upscaler = Upscaler(
+            cast("VARSR", StandIn()),
+            Presets(PRESET, PRESET),
+            torch.device("cpu"),
+            Precision(torch.float32, torch.float32),
+        )
 
     def begin(_: Job, photo: Photo, size: Size) -> Restoration:
         return upscaler.begin(photo, size)

@@ -36,22 +36,21 @@ from varsr.choices import DtypeName, Speed
 from varsr.imaging.photo import Photo
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture, resize
-from varsr.model.sampling import Sampling, TileNoise
-from varsr.model.shortcuts import Shortcuts
+from varsr.model.sampling import TileNoise
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PHOTO = Path(__file__).parents[1] / "tests" / "data" / "dandelion.jpg"
 HOURLY = "pictures an hour, below"
 KEPT_FROM = "## Very large pictures"
 SCALE = 4
-SPEEDS: tuple[Speed, ...] = ("exact", "fast")
+SPEEDS: tuple[Speed, ...] = ("default", "fast")
 SHORTCUTS = {
-    "exact": Options(),
-    "overlap 2": Options(overlap=2),
+    "default": Options(),
+    "overlap 2": Options(tile_overlap=2),
     "guided scales 8": Options(guided_scales=8),
     "corrector steps 10": Options(corrector_steps=10),
-    "kept tokens 1": Options(kept_tokens=1),
-    "kept tokens 0.5": Options(kept_tokens=0.5),
+    "kept tokens 1": Options(keep_ratio=1),
+    "kept tokens 0.5": Options(keep_ratio=0.5),
     "guided tokens 0.5": Options(guided_tokens=0.5),
     "fast": Options(speed="fast"),
 }
@@ -145,7 +144,7 @@ def bench(model: str, batch: str, runs: int, *arguments: str) -> dict[str, Any]:
 
 def stages(model: str, dtypes: list[str], batch: str, runs: int) -> dict[str, Any]:
     """What varsr bench tells of a model in each type, and in fast mode in the first."""
-    modes = {dtype: (dtype, "exact") for dtype in dtypes} | {f"{dtypes[0]} fast": (dtypes[0], "fast")}
+    modes = {dtype: (dtype, "default") for dtype in dtypes} | {f"{dtypes[0]} fast": (dtypes[0], "fast")}
     return {
         name: bench(model, batch, runs, "--device", "cpu", "--dtype", dtype, "--speed", speed)
         for name, (dtype, speed) in modes.items()
@@ -298,7 +297,7 @@ def shortcuts_table(photographs: Path | None) -> tuple[str, float]:
             f"{np.mean([MEASURES[kind][0](x, c.sharp) for x, c in zip(results, cases, strict=True)]):.4g}"
             for kind in kinds
         ]
-        shown = "" if name == "exact" else f"{distance:.1f}"
+        shown = "" if name == "default" else f"{distance:.1f}"
         lines.append(_row(name, [f"{seconds:.1f} s", f"{first / seconds:.2f}", shown, *measures]))
     return "\n".join(lines), distance
 
@@ -338,13 +337,10 @@ def _tokens(upscaler: Upscaler) -> list[torch.Tensor]:
     tiles = np.stack(
         [whole[y : y + side, x : x + side] for y in range(0, 4 * side, side) for x in range(0, 4 * side, side)]
     )
-    config = upscaler.model.config
     walk = upscaler.model.predict(
         upscaler.engine.tensor(tiles * 2 - 1),
-        config.guidance.tiled,
-        Sampling(fidelity=config.fidelity),
+        upscaler.settings(Options(keep_ratio=1)).for_tiles(len(tiles)),
         TileNoise(0, range(len(tiles))),
-        Shortcuts(kept=1),
     )
     return [prediction.tokens.cpu() for prediction in walk]
 

@@ -24,7 +24,7 @@ from varsr.imaging.photo import Photo
 from varsr.imaging.read import read_photo
 from varsr.imaging.resize import Picture
 from varsr.imaging.tiles import Tile
-from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.sampling import TileNoise
 
 SIDE = 1024
 MOVED = [by for by in range(-48, 49, 8) if by]
@@ -68,10 +68,10 @@ def compare_tiles(upscaler: Upscaler, photo: Photo) -> None:
     def picture(options: Options) -> Picture:
         return upscaler.upscale_photo(photo, size, options).color
 
-    smooth = picture(Options(overlap=config.latent_side * 3 // 4))
-    for overlap in sorted({config.default_overlap, 0}):
-        places = [tile.times(config.tokenizer.stride) for tile in upscaler.tiles(size, Options(overlap=overlap))]
-        show(f"{len(places)} tiles, overlap {overlap}", picture(Options(overlap=overlap)) - smooth, places)
+    smooth = picture(Options(tile_overlap=config.latent_side * 3 // 4))
+    for overlap in sorted({upscaler.settings().tile_overlap, 0}):
+        places = [tile.times(config.tokenizer.stride) for tile in upscaler.tiles(size, Options(tile_overlap=overlap))]
+        show(f"{len(places)} tiles, overlap {overlap}", picture(Options(tile_overlap=overlap)) - smooth, places)
 
 
 def show(name: str, difference: Picture, places: Iterable[Tile]) -> None:
@@ -102,11 +102,10 @@ def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> P
     config = upscaler.model.config
     stride, cells = config.tokenizer.stride, SIDE // config.tokenizer.stride
     blend = BandBlend(cells, config.tokenizer.channels)
-    sampling = Sampling(fidelity=config.fidelity)
+    generation = upscaler.settings().for_tiles(len(tiles))
     for tile in tiles:
-        noise, strength = TileNoise(0, [tile.index]), config.guidance.tiled
         pixels = cut(upscaler, source, tile.times(stride))
-        *_, values = upscaler.model.restore(pixels, strength, sampling, noise, True)
+        *_, values = upscaler.model.restore(pixels, generation, TileNoise(0, [tile.index]))
         blend.add(tile, values[0].float().permute(1, 2, 0).numpy())
     return blend.rows(0, cells)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from varsr.model.config import (
     CorrectorConfig,
-    GuidanceConfig,
     ModelConfig,
     PrefixConfig,
     TokenizerConfig,
@@ -32,7 +33,6 @@ MINI_LIKE = replace(
     NANO,
     tokenizer=replace(NANO.tokenizer, stem=4, multipliers=(1, 1), attention=False, residual=True, input_path=True),
     prefix=PrefixConfig((8, 8), stem=4),
-    guidance=GuidanceConfig(scales=2),
 )
 LARGE = replace(NANO, transformer=replace(NANO.transformer, width=544, depth=1))  # just so large that it is not small
 
@@ -63,3 +63,9 @@ def write_identity(path: Path) -> None:
         if key.startswith(("decoder.conv_out", "decoder.input_path.restored")):
             tensors[key] = torch.zeros_like(tensors[key])
     write_checkpoint(path, tensors, MINI_LIKE)
+
+
+def write_preset(path: Path, preset: str = "default", **values: Any) -> None:
+    """Write a preset as the text beside a checkpoint."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    path.write_text("\n".join([f"[presets.{preset}]", *lines, ""]))

@@ -14,11 +14,13 @@ ROOT = Path(varsr.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 # Each room may use those named here, and itself.
 ALLOWED = {
-    "__init__": {"model", "upscaler"},
+    "__init__": {"options", "upscaler"},
     "__main__": {"cli"},
     "errors": set(),
     "choices": set(),
     "files": set(),
+    "options": {"choices", "errors"},
+    "preset": {"choices", "errors", "model", "options"},
     "model": set(),
     "device": {"choices", "errors"},
     "imaging": {"choices", "errors", "files"},
@@ -37,6 +39,8 @@ ALLOWED = {
         "files",
         "imaging",
         "model",
+        "options",
+        "preset",
         "progress",
         "restoration",
         "weights",
@@ -52,6 +56,8 @@ ALLOWED = {
         "files",
         "imaging",
         "model",
+        "options",
+        "preset",
         "progress",
         "restoration",
         "upscaler",

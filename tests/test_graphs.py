@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from varsr import graphs
 from varsr.device import pick_precision
 from varsr.engine import Engine, Recipe
 from varsr.graphs import Draws, Graphs
+from varsr.model.generation import GenerationConfig
 from varsr.model.sampling import ARGMAX, Noise, Sampling, TileNoise
-from varsr.model.shortcuts import EXACT, fast
+from varsr.preset import Preset
 from varsr.weights.checkpoint import load_model
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -61,13 +63,14 @@ def test_work_too_large_to_record_is_done_plainly(monkeypatch: pytest.MonkeyPatc
 
 @needs_cuda
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-@pytest.mark.parametrize("speed", ["exact", "fast"])
-@pytest.mark.parametrize("sampling", [ARGMAX, Sampling(8, 0.9, fidelity=0.5)], ids=["argmax", "drawn"])
+@pytest.mark.parametrize("speed", ["default", "fast"])
+@pytest.mark.parametrize("sampling", [ARGMAX, Sampling(8, 0.9)], ids=["argmax", "drawn"])
 def test_replayed_batches_equal_plain_ones(tiny: Path, dtype: str, speed: str, sampling: Sampling) -> None:
     precision = pick_precision(dtype, CUDA)  # type: ignore[arg-type]
     engine = Engine(load_model(tiny, CUDA, precision), CUDA, precision)
-    shortcuts = fast(engine.model.config) if speed == "fast" else EXACT
-    recipe = Recipe(2.0, sampling, True, 0, shortcuts)
+    preset = Preset().faster() if speed == "fast" else Preset()
+    generation = replace(preset.generation(), guidance_scale=2.0, sampling=sampling, fidelity=0.5)
+    recipe = Recipe(generation, 0)
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         for batch in range(4):
@@ -76,7 +79,7 @@ def test_replayed_batches_equal_plain_ones(tiny: Path, dtype: str, speed: str, s
             places = [2 * batch, 2 * batch + 1]
             *_, found = engine.restore(tiles, TileNoise(3, places), recipe)
             found = found.clone()
-            *_, plain = engine.model.restore(tiles, 2.0, sampling, TileNoise(3, places), True, recipe.shortcuts)
+            *_, plain = engine.model.restore(tiles, generation, TileNoise(3, places))
             assert torch.equal(found, plain), f"batch {batch}: {(found - plain).abs().max()}"
 
 
@@ -87,8 +90,8 @@ def test_golden_tokens_on_a_gpu(tiny: Path) -> None:
     model, noise = load_model(tiny, CUDA, FLOAT32), GoldenNoise(2)
     Engine(model, CUDA, FLOAT32)  # chooses float32 for the convolutions too
     with torch.inference_mode():
-        predictions = list(model.predict(tiles, 6.0, ARGMAX, noise))
-        latent = model.correct(predictions[-1], 6.0, noise)
+        predictions = list(model.predict(tiles, GenerationConfig(), noise))
+        latent = model.correct(predictions[-1], GenerationConfig(), noise)
         pixels = ((model.decoder(latent, tiles) + 1) * 127.5).round()
     for scale, prediction in enumerate(predictions):
         assert torch.equal(prediction.tokens.cpu(), golden[f"tokens_{scale}"].long()), scale

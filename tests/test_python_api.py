@@ -85,7 +85,7 @@ def test_values_that_are_no_numbers(upscaler: Upscaler) -> None:
     "values",
     [
         {"speed": "turbo"}, {"color_fix": "bogus"}, {"cfg": float("nan")}, {"cfg": float("inf")}, {"cfg": -1},
-        {"fidelity": 2}, {"kept_tokens": -0.1}, {"guided_tokens": float("nan")}, {"corrector_steps": 0},
+        {"fidelity": 2}, {"keep_ratio": -0.1}, {"guided_tokens": float("nan")}, {"corrector_steps": 0},
         {"batch_size": 0}, {"seed": -1}, {"cfg": "strong"},
     ],
     ids=str,

@@ -16,14 +16,13 @@ from PIL import Image
 
 import varsr
 from tests.golden import DATA
-from tests.nano import LARGE, MINI_LIKE, NANO, write_nano
-from varsr import Options, Sampling, Upscaler
+from tests.nano import LARGE, MINI_LIKE, NANO, write_nano, write_preset
+from varsr import Options, Upscaler
 from varsr.device import Precision
 from varsr.engine import Engine
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
 from varsr.imaging.tiles import plan_tiles
 from varsr.model.config import ModelConfig
-from varsr.model.shortcuts import EXACT, Shortcuts, fast
 from varsr.model.varsr import VARSR
 from varsr.progress import Progress
 
@@ -68,7 +67,7 @@ def test_any_size_at_any_scale_is_its_bicubic_when_the_model_adds_nothing(
 ) -> None:
     rng = np.random.default_rng(width * 41 + height)
     image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-    result = transparent_upscaler.upscale(image, scale, Options(overlap=overlap))
+    result = transparent_upscaler.upscale(image, scale, Options(tile_overlap=overlap))
     assert result.size == (round(width * scale), round(height * scale))
     channels = [
         np.asarray(Image.fromarray(np.asarray(c, np.float32)).resize(result.size, Image.Resampling.BICUBIC))
@@ -89,7 +88,7 @@ def test_batch_size_changes_nothing(upscaler: Upscaler, image: Image.Image) -> N
     assert np.abs(first - second).max() <= 1
 
 
-@pytest.mark.parametrize("options", [Options(), Options(sampling=Sampling(top_k=0), corrector=False)])
+@pytest.mark.parametrize("options", [Options(), Options(top_k=0, corrector=False)])
 def test_same_seed_same_result_another_seed_another(upscaler: Upscaler, image: Image.Image, options: Options) -> None:
     first, again, other = (pixels(upscaler.upscale(image, 2, replace(options, seed=seed))) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
@@ -138,9 +137,9 @@ def test_progress_runs_from_nothing_to_all(upscaler: Upscaler, image: Image.Imag
 
 def test_overlaps_that_cannot_be_are_refused(upscaler: Upscaler, image: Image.Image) -> None:
     with pytest.raises(RequestError, match="cannot overlap"):
-        upscaler.upscale(image, 4, Options(overlap=4))
+        upscaler.upscale(image, 4, Options(tile_overlap=4))
     with pytest.raises(RequestError, match="cannot overlap"):
-        upscaler.windows((64, 64), Options(overlap=-1))
+        upscaler.windows((64, 64), Options(tile_overlap=-1))
 
 
 def test_running_out_of_memory_is_said_plainly(
@@ -237,19 +236,6 @@ def test_public_names() -> None:
         _ = varsr.novelty
 
 
-def test_fast_mode_takes_every_shortcut_unless_told_otherwise() -> None:
-    assert Options().shortcuts(NANO) == EXACT
-    assert Options(speed="fast").shortcuts(NANO) == fast(NANO) == Shortcuts(0.3, 0.5, len(NANO.scales), 5)
-    told = Options(speed="fast", kept_tokens=1, guided_tokens=0.2).shortcuts(NANO)
-    assert told == replace(fast(NANO), kept=1, guided=0.2)
-
-
-def test_fast_mode_computes_no_more_than_a_model_does_by_itself() -> None:
-    guidance, corrector = replace(NANO.guidance, scales=2), replace(NANO.corrector, steps=4)
-    quick = replace(NANO, kept=0.2, guidance=guidance, corrector=corrector)
-    assert Options(speed="fast").shortcuts(quick) == Shortcuts(0.2, 0.5, 2, 4)
-
-
 @pytest.mark.parametrize(
     ("overlap", "blend", "options", "predicted", "decoded"),
     [
@@ -258,15 +244,16 @@ def test_fast_mode_computes_no_more_than_a_model_does_by_itself() -> None:
         (0.125, 0.25, Options(), 4, 8),
         (0.0, 0.125, Options(), 0, 4),
         (0.0, 0.125, Options(speed="fast"), 0, 4),
-        (0.125, 0.25, Options(overlap=0), 0, 8),
-        (0.125, 0.25, Options(overlap=12, speed="fast"), 12, 12),
+        (0.125, 0.25, Options(tile_overlap=0), 0, 8),
+        (0.125, 0.25, Options(tile_overlap=12, speed="fast"), 12, 12),
     ],
 )
 def test_tiles_overlap_as_the_model_says_and_less_in_fast_mode_but_are_always_blended(
     tmp_path: Path, overlap: float, blend: float, options: Options, predicted: int, decoded: int
 ) -> None:
     """In a map of 256 cells, which tiles of 32 cover in the fewest steps that the overlap allows."""
-    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32), overlap=overlap, blend=blend))
+    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32)))
+    write_preset(tmp_path / "model.toml", tile_overlap=overlap, decode_overlap=blend)
     upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
     assert upscaler.tiles((2048, 2048), options) == plan_tiles(256, 256, 32, predicted)
     assert upscaler.windows((2048, 2048), options) == plan_tiles(256, 256, 32, decoded)
@@ -284,18 +271,19 @@ def test_tiles_overlap_as_the_model_says_and_less_in_fast_mode_but_are_always_bl
 def test_windows_are_about_as_many_tiles_wide_as_the_model_says_where_there_are_so_many(
     tmp_path: Path, size: tuple[int, int], side: int, count: int
 ) -> None:
-    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32), blend=0.125, window=3))
+    write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32)))
+    write_preset(tmp_path / "model.toml", decode_overlap=0.125, decode_window=3)
     upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
-    assert [window.side for window in upscaler.windows(size, Options(overlap=0))] == [side] * count
+    assert [window.side for window in upscaler.windows(size, Options(tile_overlap=0))] == [side] * count
     assert {tile.side for tile in upscaler.tiles(size)} == {32}
 
 
 def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:
     counts = {}
     results = {}
-    for speed in ("exact", "fast"):
+    for speed in ("default", "fast"):
         seen: list[Progress] = []
         results[speed] = pixels(upscaler.upscale(image, 8, Options(speed=speed), seen.append))
         counts[speed] = seen[-1].tiles
-    assert counts["fast"] < counts["exact"]
-    assert (results["exact"] != results["fast"]).any()
+    assert counts["fast"] < counts["default"]
+    assert (results["default"] != results["fast"]).any()

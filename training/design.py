@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from varsr.model.config import (
     CorrectorConfig,
-    GuidanceConfig,
     ModelConfig,
     PrefixConfig,
     TokenizerConfig,
     TransformerConfig,
 )
+from varsr.preset import Preset
 
 MINI = ModelConfig(
     tokenizer=TokenizerConfig(
@@ -33,15 +33,22 @@ MINI = ModelConfig(
     ),
     prefix=PrefixConfig(widths=(96, 192), stem=4),
     transformer=TransformerConfig(depth=6, width=256, heads=4),
-    corrector=CorrectorConfig(width=192, blocks=3, steps=5),
+    corrector=CorrectorConfig(width=192, blocks=3),
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
-    guidance=GuidanceConfig(single=4.0, tiled=4.0, scales=2),
-    fidelity=1.0,
-    overlap=0.0,
-    blend=0.125,
-    window=2,
-    kept=0.3,
 )
+PRESET = Preset(
+    guidance_scale=4.0,
+    guidance_scale_tiled=4.0,
+    guided_scales=2,
+    keep_ratio=0.3,
+    fidelity=1.0,
+    corrector_steps=5,
+    tile_overlap=0.0,
+    decode_overlap=0.125,
+    decode_window=2,
+    color_fix="none",
+)
+"""How it is used; the corrector's gain is measured in training."""
 
 
 def initialize(module: nn.Module) -> None:

@@ -14,13 +14,16 @@ BOUND_WEIGHT = 0.01
 MOST_BITS = 10.0  # a single token far off must not drown the rest
 
 
-def corrector_loss(corrector: Corrector, z: Tensor, residual: Tensor) -> Tensor:
-    """The loss for conditions z (B, L, C), before their normalization, and residuals of the latent (B, L, Z)."""
-    start = (residual / corrector.config.gain).clamp(-1, 1)
-    steps = schedule(corrector.config.steps)
-    chosen = torch.randint(len(steps), (len(z),)).tolist()
-    times = corrector.time(corrector.embedded([steps[i] for i in chosen]).to(z.dtype))
-    constants = torch.tensor([_constants(steps[i]) for i in chosen], device=z.device)[:, :, None, None].unbind(1)
+def corrector_loss(corrector: Corrector, z: Tensor, residual: Tensor, steps: int, gain: float) -> Tensor:
+    """The loss for conditions z (B, L, C), before their normalization, and residuals of the latent (B, L, Z).
+
+    `steps` and `gain` are those with which the corrector will sample.
+    """
+    start = (residual / gain).clamp(-1, 1)
+    walk = schedule(steps)
+    chosen = torch.randint(len(walk), (len(z),)).tolist()
+    times = corrector.time(corrector.embedded([walk[i] for i in chosen]).to(z.dtype))
+    constants = torch.tensor([_constants(walk[i]) for i in chosen], device=z.device)[:, :, None, None].unbind(1)
     to_start, to_noise, from_start, _, lower, upper = constants
     noise = torch.randn_like(start)
     x = (start + to_noise * noise) / to_start

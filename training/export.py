@@ -4,20 +4,23 @@ python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN
 python -m training.export MODEL.safetensors --start MODEL.safetensors --finish RUN
 
 The default strength of guidance is chosen by the curves of training.report, and given here with --guidance; so is how
-much of the corrector's sample is added, with --gain.
+much of the corrector's sample is added, with --gain. Both stand in MODEL.toml, beside the checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from training.design import PRESET
 from varsr.model.config import ModelConfig
+from varsr.preset import Preset
 from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
 
 
@@ -32,23 +35,32 @@ def main() -> None:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--gain", type=float, default=1.0)
     options = parser.parse_args()
+    if not (options.tokenizer or options.transformer or options.finish):
+        parser.error("name at least one run: --tokenizer, --transformer or --finish")
 
     runs = [run for run in (options.tokenizer, options.transformer, options.finish) if run]
     weights = load_file(options.start) if options.start else {}
     for run in runs:
         weights |= mean_of(run)
-    config = ModelConfig.from_json(torch.load(runs[-1] / "state.pt", weights_only=True, map_location="cpu")["config"])
+    state = torch.load(runs[-1] / "state.pt", weights_only=True, map_location="cpu")
+    config = ModelConfig.from_json(state["config"])
+    preset = replace(PRESET, corrector_gain=round(options.gain * state["gain"], 3))
     if options.guidance is not None:
-        config = replace(config, guidance=replace(config.guidance, single=options.guidance, tiled=options.guidance))
-    corrector = replace(config.corrector, gain=round(options.gain * config.corrector.gain, 3))
-    config = replace(config, corrector=corrector)
+        preset = replace(preset, guidance_scale=options.guidance, guidance_scale_tiled=options.guidance)
     tensors = {
         name: tensor.to(torch.bfloat16 if is_matrix(name, tensor) else torch.float32).contiguous()
         for name, tensor in weights.items()
     }
     check_keys({name: tuple(t.shape) for name, t in tensors.items()}, config, describe=str, source="the runs")
     write_checkpoint(options.output, tensors, config)
+    options.output.with_suffix(".toml").write_text(preset_text(preset))
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
+
+
+def preset_text(preset: Preset) -> str:
+    """A preset as the TOML file that belongs beside its checkpoint."""
+    values = "\n".join(f"{name} = {json.dumps(value)}" for name, value in asdict(preset).items())
+    return f"[presets.default]\n{values}\n"
 
 
 def mean_of(run: Path) -> dict[str, Tensor]:

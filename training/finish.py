@@ -23,20 +23,21 @@ from torch import Tensor, nn
 
 from training.adversary import Trial
 from training.crops import Batch, Crops, Mix, averaged, stream, validation_sets
-from training.design import MINI
+from training.design import MINI, PRESET
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
 from training.quick import Decode, quick
 from training.tokenizer import Tokenizer, pixel_loss
 from varsr.device import Precision, pick_precision
-from varsr.model.config import ModelConfig
-from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.generation import GenerationConfig
+from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_encoder, load_model
 
 RATE = 4e-4
-WINDOW = MINI.window  # tiles along the side of what the decoder sees
+EVERY_TOKEN = GenerationConfig(guided_scales=PRESET.guided_scales)
+WINDOW = PRESET.decode_window  # tiles along the side of what the decoder sees
 SINGLE_SHARE = 0.2  # of the steps, those in which it sees single tiles, as in the smallest pictures
 EMPTY_SHARE = 0.4  # of the steps, those in which the decoder has the input alone: they cost no generation
 TRUE_SHARE = 0.05  # of those on faithful latents, the ones on true tokens: more, and it trusts predicted ones too far
@@ -92,7 +93,8 @@ def predicted(model: VARSR, tokenizer: Tokenizer, batch: Batch, strength: float,
     """What the transformer makes of a batch."""
     tiles = tiles_of(batch)
     noise = TileNoise(0, range(len(tiles.sharp)))
-    *_, last = model.predict(tiles.upsampled.to(tokenizer.dtype), strength, Sampling(fidelity=fidelity), noise)
+    generation = replace(EVERY_TOKEN, guidance_scale=strength, fidelity=fidelity)
+    *_, last = model.predict(tiles.upsampled.to(tokenizer.dtype), generation, noise)
     residual = (tokenizer.encode(tiles) - last.latent).flatten(2).transpose(1, 2)
     return Generated(batch, strength, together(last.latent), model.corrector_condition(last), residual)
 
@@ -112,16 +114,17 @@ def true_latent(tokenizer: Tokenizer, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def crisp(model: VARSR, given: Generated) -> tuple[Batch, Tensor]:
+def crisp(model: VARSR, given: Generated, gain: float) -> tuple[Batch, Tensor]:
     """The guided prediction, mostly corrected."""
     if random.random() > CORRECTED_SHARE:
         return given.batch, given.latent
-    return given.batch, given.latent + corrected(model, given)
+    return given.batch, given.latent + corrected(model, given, gain)
 
 
-def corrected(model: VARSR, given: Generated) -> Tensor:
+def corrected(model: VARSR, given: Generated, gain: float) -> Tensor:
     """What the corrector adds to the predicted latent, (B, Z, W, W)."""
-    sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual))
+    steps = PRESET.corrector_steps
+    sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual), steps, gain)
     side = model.config.latent_side
     return together(sampled.transpose(1, 2).unflatten(2, (side, side)))
 
@@ -138,16 +141,16 @@ def turned(batch: Batch) -> Batch:
 
 
 @torch.no_grad()
-def validate(model: VARSR, tokenizer: Tokenizer, sets: dict[str, list[Batch]]) -> dict[str, float]:
+def validate(model: VARSR, tokenizer: Tokenizer, gain: float, sets: dict[str, list[Batch]]) -> dict[str, float]:
     """PSNR-Y and share of detail: of the input, plain, guided, guided and corrected generation, and the true tokens."""
-    strength = MINI.guidance.tiled
+    strength = PRESET.guidance_scale_tiled
 
     def measure(batch: Batch) -> dict[str, Tensor]:
-        plain, guided = (predicted(model, tokenizer, batch, t, MINI.fidelity) for t in (0.0, strength))
+        plain, guided = (predicted(model, tokenizer, batch, t, PRESET.fidelity) for t in (0.0, strength))
         latents = {
             "plain": plain.latent,
             "guided": guided.latent,
-            "corrected": guided.latent + corrected(model, guided),
+            "corrected": guided.latent + corrected(model, guided, gain),
             "empty": torch.zeros_like(plain.latent),
             "true": true_latent(tokenizer, batch),
         }
@@ -189,8 +192,7 @@ def main() -> None:
     side = WINDOW * MINI.tile_side
     crops = Crops(options.photographs / "train", side, options.batch, 2000 + progress.step, Mix(negative=0))
     batches = stream(crops, device)
-    model.config = ModelConfig.from_json(state["config"]) if state else finished_config(model, tokenizer, batches)
-    model.corrector.config = model.config.corrector
+    gain = state["gain"] if state else gain_for(model, tokenizer, batches)
     if state:
         trained.load(state["trained"])
         trial.load(state["trial"])
@@ -200,9 +202,10 @@ def main() -> None:
     def keep() -> None:
         progress.keep(
             trained,
-            lambda: _named(running) | validate(model, tokenizer, sets),
+            lambda: _named(running) | validate(model, tokenizer, gain, sets),
             trial=trial.state(),
             config=model.config.to_json(),
+            gain=gain,
         )
 
     pool: deque[Generated] = deque(maxlen=POOL)
@@ -213,7 +216,7 @@ def main() -> None:
         else:
             if not pool or random.random() < 1 / USES:
                 pool.append(generated(model, tokenizer, next(batches), CRISP_SHARE if judged else 0))
-            losses = lesson(model, tokenizer, decoder, trial, random.choice(pool))
+            losses = lesson(model, tokenizer, decoder, trial, random.choice(pool), gain)
             running += 0.02 * (losses - running)
         trained.step(progress.rate(options.rate, warmup=50))
         if due:
@@ -232,21 +235,9 @@ def load(path: Path, device: torch.device) -> tuple[VARSR, Tokenizer]:
     return model, tokenizer
 
 
-def finished_config(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]) -> ModelConfig:
-    """The design as it will be used, with the range that the corrector needs for predicted latents."""
-    gain = measured_gain([generated(model, tokenizer, next(batches), CRISP_SHARE) for _ in range(4)])
-    corrector = replace(model.config.corrector, gain=gain)
-    tokens = replace(model.config.tokenizer, input_blocks=MINI.tokenizer.input_blocks)
-    return replace(
-        model.config,
-        tokenizer=tokens,
-        corrector=corrector,
-        fidelity=MINI.fidelity,
-        guidance=MINI.guidance,
-        overlap=MINI.overlap,
-        blend=MINI.blend,
-        window=MINI.window,
-    )
+def gain_for(model: VARSR, tokenizer: Tokenizer, batches: Iterator[Batch]) -> float:
+    """The corrector's range for predicted latents."""
+    return measured_gain([generated(model, tokenizer, next(batches), CRISP_SHARE) for _ in range(4)])
 
 
 def decoded(decoder: Decode, batch: Batch, latent: Tensor, dtype: torch.dtype) -> tuple[Batch, Tensor]:
@@ -264,14 +255,14 @@ def restoring_lesson(decoder: Decode, batch: Batch, dtype: torch.dtype) -> None:
     pixel_loss(pixels, batch.sharp).backward()
 
 
-def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated) -> Tensor:
+def lesson(model: VARSR, tokenizer: Tokenizer, decoder: Decode, trial: Trial, given: Generated, gain: float) -> Tensor:
     """Leave the gradients of one step; the losses of pixels, of the corrector and of the judge."""
     judged = given.strength > 0
-    batch, latent = crisp(model, given) if judged else faithful(tokenizer, given)
+    batch, latent = crisp(model, given, gain) if judged else faithful(tokenizer, given)
     batch, pixels = decoded(decoder, batch, latent, tokenizer.dtype)
     judgement = trial.learn(pixels, batch.sharp, batch.upsampled) if judged else pixels.new_zeros(())
     pixels.backward(trial.gradient(pixels, batch.sharp, batch.upsampled, REALISM if judged else 0))
-    residual = corrector_loss(model.corrector, given.z[0], given.residual)
+    residual = corrector_loss(model.corrector, given.z[0], given.residual, PRESET.corrector_steps, gain)
     (0.1 * residual).backward()
     return torch.stack((pixel_loss(pixels.detach(), batch.sharp), residual.detach(), judgement))
 

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from training.design import MINI
+from training.design import MINI, PRESET
 
 Decode = Callable[[Tensor, Tensor], Tensor]
 
@@ -23,7 +23,7 @@ def quick(decoder: nn.Module, dtype: torch.dtype, windows: int) -> Decode:
     if device.type != "cuda":
         return torch.compile(decoder)
     torch.backends.cudnn.benchmark = True
-    shapes = (windows, MINI.window), (windows * MINI.window**2, 1)
+    shapes = (windows, PRESET.decode_window), (windows * PRESET.decode_window**2, 1)
     by_count = {count: _recorded(decoder, *_example(count, side, dtype, device)) for count, side in shapes}
     return lambda latent, upsampled: by_count[len(latent)](latent, upsampled)
 

@@ -217,7 +217,7 @@ def page(photographs: Path, upscaler: Upscaler, sections: list[str], curves: str
     """The report as Markdown."""
     manifest = json.loads((photographs / "manifest.json").read_text())
     count = {split: sum(p["split"] == split for p in manifest) for split in ("train", "validation", "test")}
-    guidance, dtype = upscaler.model.config.guidance.tiled, upscaler.dtype
+    guidance, dtype = upscaler.presets.default.guidance_scale_tiled, upscaler.dtype
     return f"""# varsr-mini, measured
 
 Written by `python -m training.report` on {platform.machine()}, torch {torch.__version__}, {dtype}.

@@ -15,14 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.crops import Batch, Crops, averaged, stream, validation_sets
-from training.design import MINI, initialize
+from training.design import MINI, PRESET, initialize
 from training.diffusion import corrector_loss
 from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
 from training.teaching import Walk, prepare, step, teach
 from training.tokenizer import Tokenizer, load_tokenizer
 from varsr.model.config import ModelConfig
-from varsr.model.sampling import Sampling, TileNoise
+from varsr.model.generation import GenerationConfig
+from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 
 RATE = 1e-3
@@ -66,7 +67,7 @@ def measured_gain(tokenizer: Tokenizer, batches: list[Batch]) -> float:
 
 
 def losses(
-    student: Student, tokenizer: Tokenizer, batch: Batch, error: float, walk: Walk = step
+    student: Student, tokenizer: Tokenizer, batch: Batch, gain: float, error: float, walk: Walk = step
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy, share of right tokens, corrector's loss."""
     with torch.no_grad():
@@ -80,31 +81,32 @@ def losses(
     codes = tokenizer.quantizer.codes(lesson.taken)
     z = hidden[:, -codes.shape[1] :] + student.transformer.word_embed(codes.to(hidden.dtype))
     residual = (latent - lesson.totals[-1]).flatten(2).transpose(1, 2)
-    return entropy, right, corrector_loss(student.corrector, z, residual)
+    return entropy, right, corrector_loss(student.corrector, z, residual, PRESET.corrector_steps, gain)
 
 
 @torch.inference_mode()
-def generate(model: VARSR, batch: Batch, strength: float, corrected: bool, dtype: torch.dtype) -> Tensor:
+def generate(model: VARSR, batch: Batch, generation: GenerationConfig, dtype: torch.dtype) -> Tensor:
     """Pixels as the model would give them, (B, 3, S, S)."""
     tiles = batch.upsampled.to(dtype)
     noise = TileNoise(0, range(len(tiles)))
-    sampling = Sampling(fidelity=model.config.fidelity)
-    *_, latent = model.restore(tiles, strength, sampling, noise, corrected)
+    *_, latent = model.restore(tiles, generation, noise)
     pixels: Tensor = model.decoder(latent.to(dtype), tiles)
     return pixels.float()
 
 
 @torch.no_grad()
-def validate(student: Student, tokenizer: Tokenizer, model: VARSR, sets: Batches) -> dict[str, float]:
+def validate(student: Student, tokenizer: Tokenizer, model: VARSR, gain: float, sets: Batches) -> dict[str, float]:
     """Cross-entropy and right tokens; PSNR-Y of the input, of generation, with guidance, with the corrector."""
+    corrected = replace(PRESET.generation(), guidance_scale=0, corrector_gain=gain)
+    plain = replace(corrected, corrector_steps=0)
 
     def measure(batch: Batch) -> dict[str, Tensor]:
-        entropy, right, corrector = losses(student, tokenizer, batch, error=0)
+        entropy, right, corrector = losses(student, tokenizer, batch, gain, error=0)
         results = {
             "bicubic": batch.upsampled,
-            "plain": generate(model, batch, 0, False, tokenizer.dtype),
-            "guided": generate(model, batch, 1, False, tokenizer.dtype),
-            "corrected": generate(model, batch, 0, True, tokenizer.dtype),
+            "plain": generate(model, batch, plain, tokenizer.dtype),
+            "guided": generate(model, batch, replace(plain, guidance_scale=1), tokenizer.dtype),
+            "corrected": generate(model, batch, corrected, tokenizer.dtype),
         }
         quality = {name: psnr_y(result, batch.sharp).mean() for name, result in results.items()}
         return {"entropy": entropy, "right": right, "corrector": corrector, **quality}
@@ -123,9 +125,8 @@ def main() -> None:
     tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16).to(device)
     sets = validation_sets(options.photographs / "validation", MINI.tile_side, 2, device)
     gain = measured_gain(tokenizer, sets["clean"] + sets["hard"])
-    config = replace(MINI, corrector=replace(MINI.corrector, gain=gain))
-    student = Student(config, tokenizer).to(device)
-    model = model_of(student, tokenizer, config)
+    student = Student(MINI, tokenizer).to(device)
+    model = model_of(student, tokenizer, MINI)
     trained = Trained(student, weight_decay=0.03)
     progress = Progress(options.run, options.minutes * 60)
     if state := progress.resume():
@@ -138,11 +139,14 @@ def main() -> None:
 
     def keep() -> None:
         progress.keep(
-            trained, lambda: _named(running) | validate(student, tokenizer, model, sets), config=config.to_json()
+            trained,
+            lambda: _named(running) | validate(student, tokenizer, model, gain, sets),
+            config=MINI.to_json(),
+            gain=gain,
         )
 
     for due in progress.steps():
-        entropy, right, corrector = losses(student, tokenizer, next(batches), ERROR, walk)
+        entropy, right, corrector = losses(student, tokenizer, next(batches), gain, ERROR, walk)
         (entropy + CORRECTOR_WEIGHT * corrector).backward()
         trained.step(progress.rate(RATE))
         running += 0.02 * (torch.stack((entropy, right, corrector)).detach().cpu() - running)

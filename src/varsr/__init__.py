@@ -7,13 +7,13 @@ Upscaler.from_pretrained().upscale(image, scale=4)
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Options", "Sampling", "Upscaler", "__version__"]
+__all__ = ["Options", "Upscaler", "__version__"]
 
 if TYPE_CHECKING:
-    from varsr.model.sampling import Sampling
-    from varsr.upscaler import Options, Upscaler
+    from varsr.options import Options
+    from varsr.upscaler import Upscaler
 
-_HOMES = {"Options": "varsr.upscaler", "Upscaler": "varsr.upscaler", "Sampling": "varsr.model.sampling"}
+_HOMES = {"Options": "varsr.options", "Upscaler": "varsr.upscaler"}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from varsr.device import memory_errors
 from varsr.engine import Engine, Recipe
 from varsr.imaging.tiles import Tile
-from varsr.model.sampling import Sampling, TileNoise
-from varsr.model.shortcuts import Shortcuts
+from varsr.model.generation import GenerationConfig
+from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 from varsr.upscaler import Upscaler
 
@@ -86,7 +86,7 @@ def describe(upscaler: Upscaler) -> Machine:
 
 
 def measure(
-    upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, shortcuts: Shortcuts, on_run: Callable[[], None]
+    upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, generation: GenerationConfig, on_run: Callable[[], None]
 ) -> list[Timing]:
     """Time each batch size `runs` times, once it is ready. Raises `TooLittleMemoryError`."""
     timings = []
@@ -95,12 +95,12 @@ def measure(
             batch = _tiles(upscaler, tiles)
             measured = []
             for _ in range(upscaler.engine.runs_until_ready + runs):
-                measured.append(_timed(upscaler.engine, batch, shortcuts))
+                measured.append(_timed(upscaler.engine, batch, generation))
                 on_run()
         first, others = measured[:-runs], measured[-runs:]
         seconds = {stage: statistics.median(run[stage] for run in others) for stage in others[0]}
         ready = sum(sum(run.values()) for run in first)
-        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, shortcuts), ready))
+        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, generation), ready))
     return timings
 
 
@@ -116,7 +116,7 @@ def peak_memory(device: torch.device) -> int:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def operations(upscaler: Upscaler, tiles: int, shortcuts: Shortcuts) -> dict[str, int]:
+def operations(upscaler: Upscaler, tiles: int, generation: GenerationConfig) -> dict[str, int]:
     """Floating-point operations of each stage, counted without computing them."""
     config, dtype = upscaler.model.config, upscaler.dtype
     with torch.device("meta"):
@@ -129,7 +129,7 @@ def operations(upscaler: Upscaler, tiles: int, shortcuts: Shortcuts) -> dict[str
         _stages(
             Engine(model, torch.device("meta"), upscaler.engine.precision),
             batch,
-            shortcuts,
+            generation,
             lambda name: counted.update({name: counter.get_total_flops() - sum(counted.values())}),
         )
     return counted
@@ -149,10 +149,10 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     return best
 
 
-def _stages(engine: Engine, tiles: Tensor, shortcuts: Shortcuts, mark: Mark) -> None:
+def _stages(engine: Engine, tiles: Tensor, generation: GenerationConfig, mark: Mark) -> None:
     """Restore tiles and call `mark` with the name of each stage as it is done; the first has the prefix in it."""
     config = engine.model.config
-    recipe = Recipe(config.guidance.single, Sampling(fidelity=config.fidelity), True, 0, shortcuts)
+    recipe = Recipe(generation, 0)
     names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:]), "corrector"]
     noise = TileNoise(0, range(len(tiles)))
     for name, latent in zip(names, engine.restore(tiles, noise, recipe), strict=True):  # noqa: B007, the last counts
@@ -161,7 +161,7 @@ def _stages(engine: Engine, tiles: Tensor, shortcuts: Shortcuts, mark: Mark) -> 
     mark("decoder")
 
 
-def _timed(engine: Engine, tiles: Tensor, shortcuts: Shortcuts) -> dict[str, float]:
+def _timed(engine: Engine, tiles: Tensor, generation: GenerationConfig) -> dict[str, float]:
     seconds: dict[str, float] = {}
     _wait(tiles.device)
     last = time.perf_counter()
@@ -172,7 +172,7 @@ def _timed(engine: Engine, tiles: Tensor, shortcuts: Shortcuts) -> dict[str, flo
         now = time.perf_counter()
         seconds[stage], last = now - last, now
 
-    _stages(engine, tiles, shortcuts, mark)
+    _stages(engine, tiles, generation, mark)
     return seconds
 
 

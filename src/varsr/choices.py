@@ -7,4 +7,4 @@ from typing import Literal
 DtypeName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 StoredDtype = Literal["bf16", "fp32"]
 ColorFix = Literal["adain", "wavelet", "none"]
-Speed = Literal["exact", "fast"]
+Speed = Literal["default", "fast"]

@@ -15,8 +15,8 @@ from torch import Tensor
 from varsr.device import Precision, is_about_memory, memory_size
 from varsr.graphs import Graphs
 from varsr.imaging.resize import Picture
-from varsr.model.sampling import Noise, Sampling, TileNoise
-from varsr.model.shortcuts import Shortcuts
+from varsr.model.generation import GenerationConfig
+from varsr.model.sampling import Noise, TileNoise
 from varsr.model.varsr import VARSR
 from varsr.progress import Reporter
 from varsr.worker import Worker
@@ -27,13 +27,10 @@ AHEAD = 2  # batches begun on a GPU, so that it never waits for the program
 
 @dataclass(frozen=True)
 class Recipe:
-    """How latents are made: alike for all tiles of a batch. `strength` is that of guidance."""
+    """Settings that all tiles of a batch share."""
 
-    strength: float
-    sampling: Sampling
-    corrector: bool
+    generation: GenerationConfig
     seed: int
-    shortcuts: Shortcuts
 
 
 @dataclass(frozen=True)
@@ -153,12 +150,11 @@ class Engine:
         """Latents (T, Z, P, P) of tiles (T, 3, S, S) on the device as they grow, as `VARSR.restore` yields them."""
 
         def work(tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
-            strength, sampling, corrected = recipe.strength, recipe.sampling, recipe.corrector
-            return self.model.restore(tiles, strength, sampling, noise, corrected, recipe.shortcuts)
+            return self.model.restore(tiles, recipe.generation, noise)
 
         if self._graphs is None:
             return work(tiles, noise)
-        stages = len(self.model.config.scales) + recipe.corrector
+        stages = len(self.model.config.scales) + bool(recipe.generation.corrector_steps)
         return self._graphs.run(recipe, work, stages, tiles, noise)
 
     def decode(self, latents: Picture, pixels: Picture) -> Picture:

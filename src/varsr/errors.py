@@ -21,13 +21,17 @@ from typing import ClassVar
 
 
 class VarsrError(Exception):
-    """The family. `str(error)` is the sentence; `advice` says what to do next."""
+    """The family. `str(error)` is the sentence; `advice` says what to do next.
+
+    `option` is the name of the option that the error is about, in Python's spelling, where it is about one.
+    """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, sentence: str, advice: str) -> None:
+    def __init__(self, sentence: str, advice: str, option: str | None = None) -> None:
         super().__init__(sentence)
         self.advice = advice
+        self.option = option
 
 
 class RequestError(VarsrError):

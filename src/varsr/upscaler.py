@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
-from varsr.choices import ColorFix, DtypeName, Speed
+from varsr.choices import DtypeName
 from varsr.device import Precision, memory_errors, pick_device, pick_precision
 from varsr.engine import Engine, Recipe
 from varsr.errors import RequestError
@@ -24,85 +21,25 @@ from varsr.imaging.read import photo_of
 from varsr.imaging.resize import Picture
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.tiles import Tile, least_side, padded_length, plan_tiles
-from varsr.model.config import ModelConfig
-from varsr.model.sampling import ARGMAX, Sampling
-from varsr.model.shortcuts import EXACT, Shortcuts, fast
 from varsr.model.varsr import VARSR
+from varsr.options import DEFAULTS, Options
+from varsr.preset import Presets, Settings, presets_of, resolve
 from varsr.progress import OnProgress, Reporter
 from varsr.restoration import Restoration
-from varsr.weights.checkpoint import load_model
+from varsr.weights.checkpoint import load_model, read_config
+from varsr.weights.presets import PresetTables, preset_tables
 from varsr.weights.registry import default_model
 from varsr.weights.store import locate
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a picture is upscaled. Defaults are the model's own where a value is None; `fidelity` overrules `sampling`'s.
-
-    `cfg` is the strength of guidance, 0 for none. `overlap` is in latent cells. The result depends on `seed`
-    where something is drawn: by the corrector, and by `sampling` unless its `top_k` is 1. `speed` "fast" takes an
-    eighth of a tile's side off the overlap, decodes with no more than an eighth, and takes the shortcuts of
-    `model.shortcuts`; `kept_tokens`, `guided_tokens`, `guided_scales` and `corrector_steps` set each of them by itself.
-    """
-
-    cfg: float | None = None
-    seed: int = 0
-    sampling: Sampling = ARGMAX
-    fidelity: float | None = None
-    corrector: bool = True
-    color_fix: ColorFix | None = None
-    overlap: int | None = None
-    batch_size: int | None = None
-    speed: Speed = "exact"
-    kept_tokens: float | None = None
-    guided_tokens: float | None = None
-    guided_scales: int | None = None
-    corrector_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise `RequestError` for values that no picture can be upscaled with."""
-        for name, value, low, high in (
-            ("cfg", self.cfg, 0, MAX_GUIDANCE),
-            ("fidelity", self.fidelity, 0, 1),
-            ("kept_tokens", self.kept_tokens, 0, 1),
-            ("guided_tokens", self.guided_tokens, 0, 1),
-            ("guided_scales", self.guided_scales, 1, 1000),
-            ("corrector_steps", self.corrector_steps, 2, 1000),
-            ("batch_size", self.batch_size, 1, math.inf),
-            ("seed", self.seed, 0, 2**63 - 1),
-            ("temperature", self.sampling.temperature, 1e-3, 1000),
-            ("top_p", self.sampling.top_p, 0, 1),
-            ("top_k", self.sampling.top_k, 0, math.inf),
-        ):
-            if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
-                raise RequestError(f"{name} cannot be {value!r}.", f"Use {low:g} to {high:g}.")
-        for name, chosen, choices in (
-            ("speed", self.speed, get_args(Speed)),
-            ("color_fix", self.color_fix, (None, *get_args(ColorFix))),
-        ):
-            if chosen not in choices:
-                raise RequestError(f"{name} cannot be {chosen!r}.", f"Use one of {', '.join(map(str, choices))}.")
-
-    def shortcuts(self, config: ModelConfig) -> Shortcuts:
-        """What is left out of a model, by `speed` and by what was set itself."""
-        chosen = fast(config) if self.speed == "fast" else EXACT
-        return Shortcuts(
-            chosen.kept if self.kept_tokens is None else self.kept_tokens,
-            chosen.guided if self.guided_tokens is None else self.guided_tokens,
-            chosen.guided_scales if self.guided_scales is None else self.guided_scales,
-            chosen.corrector_steps if self.corrector_steps is None else self.corrector_steps,
-        )
-
-
-MAX_GUIDANCE = 1000.0
-DEFAULTS = Options()
 
 
 class Upscaler:
     """A loaded model and what it does to a picture."""
 
-    def __init__(self, model: VARSR, device: torch.device, precision: Precision, compiled: bool = True) -> None:
+    def __init__(
+        self, model: VARSR, presets: Presets, device: torch.device, precision: Precision, compiled: bool = True
+    ) -> None:
         self.engine = Engine(model, device, precision, compiled)
+        self.presets = presets
 
     @classmethod
     def from_pretrained(
@@ -115,18 +52,24 @@ class Upscaler:
         used, which takes about a second for each size of batch; without them it is slower. Raises `WeightsError` where
         the model cannot be had, `DeviceError` where the device is not there.
         """
-        path = locate(model or default_model(), dtype)
-        return cls.from_checkpoint(path, device=device, dtype=dtype, compiled=compiled)
+        name = model or default_model()
+        path = locate(name, dtype)
+        return cls._load(path, preset_tables(path, name), device, dtype, compiled)
 
     @classmethod
     def from_checkpoint(
         cls, path: Path, *, device: str = "auto", dtype: DtypeName = "auto", compiled: bool = True
     ) -> Upscaler:
         """Load a model from its safetensors file."""
+        return cls._load(path, preset_tables(path), device, dtype, compiled)
+
+    @classmethod
+    def _load(cls, path: Path, tables: PresetTables, device: str, dtype: DtypeName, compiled: bool) -> Upscaler:
         place = pick_device(device)
         precision = pick_precision(dtype, place)
+        presets = presets_of(tables, read_config(path), str(path))
         with memory_errors(place):
-            return cls(load_model(path, place, precision), place, precision, compiled)
+            return cls(load_model(path, place, precision), presets, place, precision, compiled)
 
     def upscale(
         self,
@@ -176,17 +119,17 @@ class Upscaler:
 
         Raises `RequestError` where an option does not suit the model.
         """
-        config = self.model.config
+        config, settings = self.model.config, self.settings(options)
         tiles, windows = self.tiles(size, options), self.windows(size, options)
         return Restoration(
             self.engine,
             Enlarged(photo.color, size, self._padded(size)),
             tiles,
             windows,
-            self._recipe(len(tiles), options),
+            Recipe(settings.for_tiles(len(tiles)), settings.seed),
             min(options.batch_size or self.engine.batch_size, self.engine.largest_batch),
             Reporter(on_progress, len(tiles), len(tiles) * (len(config.scales) + 1) + len(windows)),
-            partial(fixed_bands, fix=options.color_fix or self.default_color_fix),
+            partial(fixed_bands, fix=settings.color_fix),
         )
 
     @property
@@ -199,53 +142,24 @@ class Upscaler:
         """The type that is computed in."""
         return self.engine.precision.compute
 
-    @property
-    def default_color_fix(self) -> ColorFix:
-        """None for a model that adds to its input; one that paints anew may shift its colours."""
-        return "none" if self.model.config.tokenizer.residual else "adain"
-
-    def _recipe(self, tiles: int, options: Options) -> Recipe:
-        config = self.model.config
-        fidelity = config.fidelity if options.fidelity is None else options.fidelity
-        return Recipe(
-            config.guidance.strength(tiles) if options.cfg is None else options.cfg,
-            replace(options.sampling, fidelity=fidelity),
-            options.corrector,
-            options.seed,
-            options.shortcuts(config),
-        )
+    def settings(self, options: Options = DEFAULTS) -> Settings:
+        """What options come to with this model. Raises `RequestError` for an impossible overlap."""
+        return resolve(self.presets, options, self.model.config)
 
     def tiles(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
         """The tiles in which a result (height, width) is restored. Raises `RequestError` for an impossible overlap."""
-        return plan_tiles(*self._cells(size), self.model.config.latent_side, self._overlap(options))
+        settings = self.settings(options)
+        return plan_tiles(*self._cells(size), self.model.config.latent_side, settings.tile_overlap)
 
     def windows(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
         """The squares in which a result's latent is decoded, never with less to blend over than tiles have.
 
         Raises as `tiles` does.
         """
-        config = self.model.config
-        blend = config.decoded_overlap
-        if options.speed == "fast":
-            blend = min(blend, self._eighth)
-        cells, overlap = self._cells(size), max(self._overlap(options), blend)
-        sides = {min(side, *cells) for side in config.window_sides}
+        settings, cells = self.settings(options), self._cells(size)
+        sides = {min(side, *cells) for side in settings.window_sides}
+        overlap = settings.decode_overlap
         return plan_tiles(*cells, least_side(*cells, sorted(sides), overlap), overlap)
-
-    def _overlap(self, options: Options) -> int:
-        side, overlap = self.model.config.latent_side, self.model.config.default_overlap
-        if options.overlap is None:
-            return max(0, overlap - self._eighth) if options.speed == "fast" else overlap
-        if not 0 <= options.overlap < side:
-            raise RequestError(
-                f"Tiles of {side} cells cannot overlap by {options.overlap}.", f"Use --tile-overlap 0 to {side - 1}."
-            )
-        return options.overlap
-
-    @property
-    def _eighth(self) -> int:
-        """Latent cells in an eighth of a tile's side, by which fast mode overlaps less."""
-        return math.ceil(self.model.config.latent_side / 8)
 
     def _cells(self, size: Size) -> Size:
         height, width = (side // self.model.config.tokenizer.stride for side in self._padded(size))

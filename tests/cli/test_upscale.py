@@ -49,7 +49,7 @@ def test_every_option_is_accepted(varsr: Run, nano: Path, photo: Path) -> None:
     options = (
         "--scale 2 --cfg 3.5 --fidelity 0.5 --seed 4 --top-k 5 --top-p 0.9 --temperature 0.8 --no-corrector "
         "--color-fix wavelet --tile-overlap 1 --batch-size 2 --device cpu --dtype fp32 "
-        "--speed fast --kept-tokens 0.5 --guided-tokens 0.5 --guided-scales 2 --corrector-steps 3"
+        "--speed fast --keep-ratio 0.5 --guided-tokens 0.5 --guided-scales 2 --corrector-steps 3"
     )
     assert varsr("upscale", photo, "-m", nano, *options.split()).returncode == 0
 

@@ -36,17 +36,7 @@ def edited(**changes: object) -> str:
         (edited(transformer={"depth": True, "width": 32, "heads": 2}), "depth"),
         (edited(transformer={"depth": 2, "width": 30, "heads": 2}), "multiple of four"),
         (edited(tokenizer={"width": 33, "codes": 16}), "multiple of 32"),
-        (edited(overlap=1.0), "cannot overlap"),
-        (edited(blend=1.0), "cannot overlap"),
-        (edited(kept=0.0), "no share of the tokens"),
-        (edited(kept=1.5), "no share of the tokens"),
-        (edited(kept=True), "kept"),
-        (edited(corrector={"width": 32, "blocks": 1, "steps": 1}), "2 to 1000 steps"),
-        (edited(corrector={"width": 32, "blocks": 1, "steps": 1001}), "2 to 1000 steps"),
         (edited(corrector={"width": 32, "blocks": 1, "frequencies": 33}), "even in number"),
-        (edited(guidance={"scales": 1}), "two scales or more"),
-        (edited(guidance={"scales": "all"}), "scales"),
-        (edited(guidance={"single": None}), "single"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, complaint: str) -> None:

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tests.conftest import CPU, FLOAT32
 from tests.golden import DATA, GoldenNoise
-from varsr.model.sampling import ARGMAX
+from varsr.model.generation import GenerationConfig
 from varsr.model.varsr import VARSR, Prediction
 from varsr.weights.checkpoint import load_encoder
 
-STRENGTH = 6.0
+PUBLISHED = GenerationConfig(guidance_scale=6.0)
 SCALES = 10
 
 
@@ -38,13 +38,13 @@ def noise() -> GoldenNoise:
 @pytest.fixture(scope="module")
 def predictions(tiny_model: VARSR, tiles: Tensor, noise: GoldenNoise) -> list[Prediction]:
     with torch.inference_mode():
-        return list(tiny_model.predict(tiles, STRENGTH, ARGMAX, noise))
+        return list(tiny_model.predict(tiles, PUBLISHED, noise))
 
 
 @pytest.fixture(scope="module")
 def latent(tiny_model: VARSR, predictions: list[Prediction], noise: GoldenNoise) -> Tensor:
     with torch.inference_mode():
-        return tiny_model.correct(predictions[-1], STRENGTH, noise)
+        return tiny_model.correct(predictions[-1], PUBLISHED, noise)
 
 
 def distance(found: Tensor, expected: Tensor) -> float:

@@ -10,9 +10,10 @@ import torch
 from tests.conftest import CPU
 from varsr.device import pick_precision
 from varsr.errors import RequestError
+from varsr.model.generation import GenerationConfig
 from varsr.model.int8 import Int8Linear
 from varsr.model.layers import Linear
-from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 from varsr.weights.checkpoint import load_model
 
@@ -46,7 +47,8 @@ def test_a_model_in_int8(tiny: Path, tiny_model: VARSR) -> None:
     tiles = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(-1, 1)
     with torch.inference_mode():
         first, second = (
-            next(iter(m.predict(tiles, 3.0, ARGMAX, TileNoise(0, [0])))).logits for m in (tiny_model, model)
+            next(iter(m.predict(tiles, GenerationConfig(guidance_scale=3.0), TileNoise(0, [0])))).logits
+            for m in (tiny_model, model)
         )
     assert 0 < (first - second).norm() / first.norm() < 0.15
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from varsr.model.sampling import ARGMAX, TileNoise
-from varsr.model.shortcuts import EXACT, Shortcuts, pick, put
+from varsr.model.generation import GenerationConfig
+from varsr.model.sampling import TileNoise
+from varsr.model.shortcuts import pick, put
 from varsr.model.varsr import VARSR, Prediction
 
 NEARLY_ALL = 0.99999  # of the tokens, rounded up: all of them, though by the other path
@@ -25,27 +25,31 @@ def tiles(tiny_model: VARSR) -> Tensor:
     return torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(-1, 1)
 
 
-def predicted(model: VARSR, tiles: Tensor, shortcuts: Shortcuts) -> list[Prediction]:
+def settings(**values: Any) -> GenerationConfig:
+    return GenerationConfig(**({"guidance_scale": 3.0} | values))
+
+
+def predicted(model: VARSR, tiles: Tensor, **values: Any) -> list[Prediction]:
     with torch.inference_mode():
-        return list(model.predict(tiles, 3.0, ARGMAX, TileNoise(0, range(len(tiles))), shortcuts))
+        return list(model.predict(tiles, settings(**values), TileNoise(0, range(len(tiles)))))
 
 
 @pytest.fixture(scope="module")
 def exact(tiny_model: VARSR, tiles: Tensor) -> list[Prediction]:
-    return predicted(tiny_model, tiles, EXACT)
+    return predicted(tiny_model, tiles)
 
 
-@pytest.mark.parametrize("shortcuts", [Shortcuts(kept=NEARLY_ALL), Shortcuts(guided=NEARLY_ALL)])
+@pytest.mark.parametrize("name", ["keep_ratio", "guided_tokens"])
 def test_all_tokens_by_the_short_way_are_the_exact_ones(
-    tiny_model: VARSR, tiles: Tensor, exact: list[Prediction], shortcuts: Shortcuts
+    tiny_model: VARSR, tiles: Tensor, exact: list[Prediction], name: str
 ) -> None:
-    for found, expected in zip(predicted(tiny_model, tiles, shortcuts), exact, strict=True):
+    for found, expected in zip(predicted(tiny_model, tiles, **{name: NEARLY_ALL}), exact, strict=True):
         assert torch.equal(found.tokens, expected.tokens)
         torch.testing.assert_close(found.latent, expected.latent)
 
 
 def test_only_the_last_two_scales_are_thinned(tiny_model: VARSR, tiles: Tensor, exact: list[Prediction]) -> None:
-    found = predicted(tiny_model, tiles, Shortcuts(kept=0.4))
+    found = predicted(tiny_model, tiles, keep_ratio=0.4)
     for mine, expected in zip(found[:-2], exact[:-2], strict=True):
         assert mine.places is None
         assert torch.equal(mine.tokens, expected.tokens)
@@ -56,11 +60,10 @@ def test_only_the_last_two_scales_are_thinned(tiny_model: VARSR, tiles: Tensor, 
 
 
 def test_tokens_left_out_leave_the_latent_as_it_is(tiny_model: VARSR, tiles: Tensor) -> None:
-    shortcuts = Shortcuts(kept=0.3)
-    *_, before, last = predicted(tiny_model, tiles, shortcuts)
+    *_, before, last = predicted(tiny_model, tiles, keep_ratio=0.3)
     noise = TileNoise(0, range(len(tiles)))
     with torch.inference_mode():
-        corrected = tiny_model.correct(last, 3.0, noise, shortcuts)
+        corrected = tiny_model.correct(last, settings(keep_ratio=0.3), noise)
     assert last.places is not None
     computed = put(torch.ones(*last.places.shape, 1), last.places, last.latent[0, 0].numel()).bool()
     changed = (corrected != before.latent).any(1).flatten(1)[..., None]
@@ -69,7 +72,7 @@ def test_tokens_left_out_leave_the_latent_as_it_is(tiny_model: VARSR, tiles: Ten
 
 def test_guidance_asks_where_the_labels_differ(tiny_model: VARSR, tiles: Tensor, exact: list[Prediction]) -> None:
     """Half of the tokens come as under guidance, the others as without it."""
-    *_, last = predicted(tiny_model, tiles, Shortcuts(guided=0.5))
+    *_, last = predicted(tiny_model, tiles, guided_tokens=0.5)
     positive, negative = last.hidden
     agree = (positive == negative).all(-1)
     assert agree.float().mean() == pytest.approx(0.5, abs=0.01)
@@ -79,9 +82,8 @@ def test_guidance_asks_where_the_labels_differ(tiny_model: VARSR, tiles: Tensor,
 def test_guidance_can_begin_late(tiny_model: VARSR, tiles: Tensor, exact: list[Prediction]) -> None:
     """Until then it is as if there were none; then both labels go on from what the positive one has seen."""
     count = len(tiny_model.config.scales)
-    late = predicted(tiny_model, tiles, Shortcuts(guided_scales=3))
-    with torch.inference_mode():
-        never = list(tiny_model.predict(tiles, 0.0, ARGMAX, TileNoise(0, range(len(tiles)))))
+    late = predicted(tiny_model, tiles, guided_scales=3)
+    never = predicted(tiny_model, tiles, guidance_scale=0.0)
     for mine, expected in zip(late[: count - 3], never, strict=False):
         assert len(mine.hidden) == 1
         assert torch.equal(mine.latent, expected.latent)
@@ -89,42 +91,23 @@ def test_guidance_can_begin_late(tiny_model: VARSR, tiles: Tensor, exact: list[P
         positive, negative = mine.hidden
         assert not torch.equal(positive, negative)
     torch.testing.assert_close(late[count - 3].hidden[:1], never[count - 3].hidden)
-    for mine, expected in zip(predicted(tiny_model, tiles, Shortcuts(guided_scales=count)), exact, strict=True):
+    for mine, expected in zip(predicted(tiny_model, tiles, guided_scales=count), exact, strict=True):
         assert torch.equal(mine.latent, expected.latent)
 
 
-@pytest.mark.parametrize("told", [None, 3])
-def test_a_model_may_begin_late_by_itself_unless_told_otherwise(
-    tiny_model: VARSR, tiles: Tensor, told: int | None
-) -> None:
-    late = copy(tiny_model)
-    late.config = replace(tiny_model.config, guidance=replace(tiny_model.config.guidance, scales=2))
-    found = predicted(late, tiles, Shortcuts(guided_scales=told))
-    for mine, expected in zip(found, predicted(tiny_model, tiles, Shortcuts(guided_scales=told or 2)), strict=True):
-        assert torch.equal(mine.latent, expected.latent)
-
-
-@pytest.mark.parametrize("told", [None, 1.0, 0.2])
-def test_a_model_may_keep_fewer_tokens_by_itself_unless_told_otherwise(
-    tiny_model: VARSR, tiles: Tensor, told: float | None
-) -> None:
-    thin = copy(tiny_model)
-    thin.config = replace(tiny_model.config, kept=0.4)
-    found = predicted(thin, tiles, Shortcuts(kept=told))
-    for mine, expected in zip(found, predicted(tiny_model, tiles, Shortcuts(kept=told or 0.4)), strict=True):
-        assert torch.equal(mine.latent, expected.latent)
-
-
-@pytest.mark.parametrize("impossible", [{"kept": 0}, {"guided": 1.5}, {"guided_scales": 1}, {"corrector_steps": 1}])
-def test_impossible_shortcuts_are_refused(impossible: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "impossible",
+    [{"keep_ratio": 0}, {"guided_tokens": 1.5}, {"guided_scales": 1}, {"corrector_steps": 1}, {"fidelity": 2}],
+)
+def test_impossible_values_are_refused(impossible: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(impossible))):
-        Shortcuts(**impossible)  # type: ignore[arg-type]
+        GenerationConfig(**impossible)  # type: ignore[arg-type]
 
 
 def test_a_tile_does_not_depend_on_its_neighbours(tiny_model: VARSR, tiles: Tensor) -> None:
-    shortcuts = Shortcuts(0.4, 0.5, 2)
-    *_, both = predicted(tiny_model, tiles, shortcuts)
-    *_, alone = predicted(tiny_model, tiles[:1], shortcuts)
+    fast = {"keep_ratio": 0.4, "guided_tokens": 0.5, "guided_scales": 2}
+    *_, both = predicted(tiny_model, tiles, **fast)
+    *_, alone = predicted(tiny_model, tiles[:1], **fast)
     torch.testing.assert_close(both.latent[:1], alone.latent, atol=1e-4, rtol=1e-4)
 
 
@@ -137,7 +120,7 @@ def test_the_corrector_takes_the_steps_it_is_told(tiny_model: VARSR, exact: list
         return torch.zeros(2, z.shape[2], tiny_model.config.tokenizer.channels)
 
     with torch.inference_mode():
-        tiny_model.corrector.sample(z, 1.0, noise, steps=4)
+        tiny_model.corrector.sample(z, 1.0, noise, steps=4, gain=1.0)
     assert draws == [0, 1, 2, 3]
 
 

@@ -15,7 +15,8 @@ from training.progress import Trained
 from training.teaching import prepare, teach
 from training.tokenizer import Tokenizer, shorten
 from varsr.model import varsr as model_module
-from varsr.model.sampling import ARGMAX, TileNoise
+from varsr.model.generation import GenerationConfig
+from varsr.model.sampling import TileNoise
 from varsr.weights.checkpoint import load_model
 
 
@@ -28,7 +29,7 @@ def test_teacher_forcing_predicts_what_inference_does(nano: Path, monkeypatch: p
         logits, hidden = teach(model.transformer, model.quantizer, model.prefix(tiles), lesson, labels, teaching.step)
         given = iter(lesson.targets)
         monkeypatch.setattr(model_module, "choose", lambda *_: next(given))
-        found = list(model.predict(tiles, 0.0, ARGMAX, TileNoise(0, [0, 1])))
+        found = list(model.predict(tiles, GenerationConfig(guidance_scale=0), TileNoise(0, [0, 1])))
     assert torch.allclose(torch.cat([p.logits for p in found], dim=1), logits, atol=1e-4)
     assert torch.allclose(found[-1].hidden[0], hidden[:, -16:], atol=1e-4)
 
@@ -57,14 +58,14 @@ def test_the_corrector_learns_a_constant_residual(tmp_path: Path) -> None:
     z, residual = torch.randn(4, 16, 32), torch.full((4, 16, 8), 0.3)
     losses = []
     for _ in range(300):
-        loss = corrector_loss(corrector, z, residual)
+        loss = corrector_loss(corrector, z, residual, steps=10, gain=0.6)
         loss.backward()
         trained.step(3e-3)
         losses.append(float(loss.detach()))
     assert sum(losses[-30:]) < 0.5 * sum(losses[:30])
     with torch.no_grad():
         noise = TileNoise(0, range(4))
-        sampled = corrector.sample(z[None], 0.0, lambda _: noise.normal(16, 8))
+        sampled = corrector.sample(z[None], 0.0, lambda _: noise.normal(16, 8), steps=10, gain=0.6)
     assert abs(float(sampled.mean()) - 0.3) < 0.1
 
 

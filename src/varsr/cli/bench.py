@@ -36,7 +36,7 @@ def bench(
     size: Annotated[str, _size] = "3000x2000",
     device: Annotated[str, _device] = "auto",
     dtype: Annotated[DtypeName, _dtype] = "auto",
-    speed: Annotated[Speed, _speed] = "exact",
+    speed: Annotated[Speed, _speed] = "default",
     no_compile: Annotated[bool, _no_compile] = False,
     json: Annotated[bool, _json] = False,
     quiet: Quiet = False,
@@ -52,7 +52,8 @@ def bench(
 
     from varsr.bench import describe, measure, peak_memory
     from varsr.device import limit_threads
-    from varsr.upscaler import Options, Upscaler
+    from varsr.options import Options
+    from varsr.upscaler import Upscaler
     from varsr.weights.registry import default_model
 
     sizes, (width, height) = _numbers(batch, ","), _two(size)
@@ -70,7 +71,7 @@ def bench(
         messages.say(f"run {done} of {len(sizes) * (upscaler.engine.runs_until_ready + runs)}")
 
     options = Options(speed=speed)
-    timings = measure(upscaler, sizes, runs, options.shortcuts(upscaler.model.config), on_run)
+    timings = measure(upscaler, sizes, runs, upscaler.settings(options).generation, on_run)
     memory = peak_memory(upscaler.engine.device)
     tiles, windows = upscaler.tiles((height, width), options), upscaler.windows((height, width), options)
     hourly = 3600 / min(timing.of_picture(tiles, windows) for timing in timings)

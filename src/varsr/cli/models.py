@@ -96,16 +96,21 @@ def info(
     """Show the sizes of an installed model: its configuration as JSON, and its number of parameters."""
     import json
     import math
+    from dataclasses import asdict
 
+    from varsr.preset import presets_of
     from varsr.weights.checkpoint import read_config, read_shapes
+    from varsr.weights.presets import preset_tables
     from varsr.weights.store import locate_installed
 
     path = locate_installed(model)
+    config = read_config(path)
     details = {
         "path": str(path),
         "bytes": path.stat().st_size,
         "parameters": sum(math.prod(shape) for shape in read_shapes(path).values()),
-        "config": json.loads(read_config(path).to_json()),
+        "config": json.loads(config.to_json()),
+        "presets": asdict(presets_of(preset_tables(path, model), config, str(path))),
     }
     print(json.dumps(details, indent=2))
 

@@ -66,14 +66,14 @@ _cfg = _option(
     panel=GENERATION,
     min=0,
     help="Strength of guidance, 0 for none: more is crisper and less faithful.",
-    default="the model's",
+    default="the preset's",
 )
 _fidelity = _option(
     panel=GENERATION,
     min=0,
     max=1,
     help="0 takes the code of each token, 1 the mean of all codes: nearer to the truth, less crisp.",
-    default="the model's",
+    default="the preset's",
 )
 _seed = _option(panel=GENERATION, min=0, help="Same seed, same result.")
 _top_k = _option(
@@ -82,7 +82,7 @@ _top_k = _option(
 _top_p = _option(panel=GENERATION, min=0, max=1, help="Draw from the fewest tokens that hold this probability.")
 _temperature = _option(panel=GENERATION, min=0.01, help="Flatten (above 1) or sharpen (below 1) the draw.")
 _no_corrector = _option("--no-corrector", panel=GENERATION, help="Leave quantization errors as they are.")
-_color_fix = _option(panel=GENERATION, help="Bring colours back to the input's.", default="the model's")
+_color_fix = _option(panel=GENERATION, help="Bring colours back to the input's.", default="the preset's")
 _speed = _option(
     "--speed",
     panel=SPEED,
@@ -92,28 +92,26 @@ _tile_overlap = _option(
     panel=SPEED,
     min=0,
     help="Latent cells that neighbouring tiles share when they are predicted.",
-    default="8 of 32 for varsr, 0 of 16 for mini; fast: 4 and 0",
+    default="the preset's",
 )
-_kept_tokens = _option(
+_keep_ratio = _option(
     panel=SPEED,
     min=0.01,
     max=1,
     help="Share of tokens computed in the last two scales, those that change most.",
-    default="1 for varsr, 0.3 for mini; fast: 0.3",
+    default="the preset's",
 )
 _guided_tokens = _option(
-    panel=SPEED, min=0.01, max=1, help="Share of these that guidance looks at in the last.", default="1; fast: 0.5"
+    panel=SPEED, min=0.01, max=1, help="Share of these that guidance looks at in the last.", default="the preset's"
 )
 _guided_scales = _option(
     panel=SPEED,
     min=2,
     max=100,
     help="How many of the last scales are guided.",
-    default="all for varsr, 2 for mini; fast: 3 and 2",
+    default="the preset's",
 )
-_corrector_steps = _option(
-    panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="10 for varsr, 5 for mini; fast: 5"
-)
+_corrector_steps = _option(panel=SPEED, min=2, max=1000, help="Steps of the corrector.", default="the preset's")
 _batch_size = _option(panel=MACHINE, min=1, help="Tiles at a time.", default="by model and device")
 _no_compile = _option(
     "--no-compile", panel=MACHINE, help="Do not make CUDA graphs of the model: slower, but for a first second."
@@ -156,9 +154,9 @@ def upscale(
     temperature: Annotated[float, _temperature] = 1.0,
     no_corrector: Annotated[bool, _no_corrector] = False,
     color_fix: Annotated[ColorFix | None, _color_fix] = None,
-    speed: Annotated[Speed, _speed] = "exact",
+    speed: Annotated[Speed, _speed] = "default",
     tile_overlap: Annotated[int | None, _tile_overlap] = None,
-    kept_tokens: Annotated[float | None, _kept_tokens] = None,
+    keep_ratio: Annotated[float | None, _keep_ratio] = None,
     guided_tokens: Annotated[float | None, _guided_tokens] = None,
     guided_scales: Annotated[int | None, _guided_scales] = None,
     corrector_steps: Annotated[int | None, _corrector_steps] = None,
@@ -186,8 +184,7 @@ def upscale(
     from varsr.cli.work import Work, announce, carry_out
     from varsr.imaging.size import TargetSize
     from varsr.imaging.write import Encoding
-    from varsr.model.sampling import Sampling
-    from varsr.upscaler import Options
+    from varsr.options import Options
     from varsr.weights.registry import default_model
 
     named = {"width": width, "height": height, "longest": longest, "megapixels": megapixels}
@@ -213,14 +210,16 @@ def upscale(
     options = Options(
         cfg=cfg,
         seed=seed,
-        sampling=Sampling(top_k, top_p, temperature),
+        top_k=top_k,
+        top_p=top_p,
+        temperature=temperature,
         fidelity=fidelity,
         corrector=not no_corrector,
         color_fix=color_fix,
-        overlap=tile_overlap,
+        tile_overlap=tile_overlap,
         batch_size=batch_size,
         speed=speed,
-        kept_tokens=kept_tokens,
+        keep_ratio=keep_ratio,
         guided_tokens=guided_tokens,
         guided_scales=guided_scales,
         corrector_steps=corrector_steps,

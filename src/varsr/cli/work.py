@@ -16,8 +16,9 @@ from varsr.device import limit_threads, pick_device
 from varsr.imaging.photo import Photo
 from varsr.imaging.size import Size, TargetSize
 from varsr.imaging.write import Encoding
+from varsr.options import Options
 from varsr.restoration import Restoration
-from varsr.upscaler import Options, Upscaler
+from varsr.upscaler import Upscaler
 from varsr.weights.cache import cache_folder, temporary_cache
 from varsr.weights.store import is_first_use, locate
 

@@ -85,43 +85,18 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class CorrectorConfig:
-    """The diffusion network that predicts what quantization lost.
-
-    `frequencies` sinusoids embed the timestep, `steps` is the length of the respaced sampler, and
-    `gain` multiplies its sample to give the residual of the latent.
-    """
+    """The diffusion network that predicts the quantization error; `frequencies` sinusoids embed the timestep."""
 
     width: int
     blocks: int
     frequencies: int = 256
-    steps: int = 10
-    gain: float = 0.6
-
-
-@dataclass(frozen=True)
-class GuidanceConfig:
-    """Classifier-free guidance: its default strength for one tile and for several.
-
-    `scales` is how many of the last scales are guided, by default all.
-    """
-
-    single: float = 6.0
-    tiled: float = 7.0
-    scales: int | None = None
-
-    def strength(self, tiles: int) -> float:
-        """The default for a picture of so many tiles."""
-        return self.single if tiles == 1 else self.tiled
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole model.
+    """The architecture of a whole model: everything that shapes a tensor, nothing that can be chosen at inference.
 
-    `scales` are the sides of its token maps, coarse to fine; `overlap` and `blend` are the shares of a tile's side that
-    neighbours have in common when they are predicted and when they are decoded. What is decoded at a time is a square
-    of about `window` by `window` tiles. `kept` is the share of tokens that the last two scales are made of (see
-    `model.shortcuts`). `fidelity`, `overlap` and `kept` are defaults.
+    `scales` are the sides of its token maps, coarse to fine.
     """
 
     tokenizer: TokenizerConfig
@@ -129,12 +104,6 @@ class ModelConfig:
     transformer: TransformerConfig
     corrector: CorrectorConfig
     scales: tuple[int, ...] = OFFICIAL_SCALES
-    guidance: GuidanceConfig = GuidanceConfig()
-    fidelity: float = 0.0
-    overlap: float = 0.25
-    blend: float = 0.25
-    window: int = 1
-    kept: float = 1.0
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
@@ -150,15 +119,6 @@ class ModelConfig:
             yield f"the tokenizer's width {self.tokenizer.width} is no multiple of {NORM_GROUPS}"
         if self.tile_side % self.prefix.stride:
             yield f"a tile of {self.tile_side} px has no whole number of prefix tokens"
-        for share in (self.overlap, self.blend):
-            if not 0 <= share < 1:
-                yield f"tiles cannot overlap by {share} of their sides"
-        if not 0 < self.kept <= 1:
-            yield f"{self.kept} is no share of the tokens to keep"
-        if self.guidance.scales is not None and self.guidance.scales < 2:
-            yield "two scales or more must be guided"
-        if not 2 <= self.corrector.steps <= TRAINING_STEPS:
-            yield f"the corrector must take 2 to {TRAINING_STEPS} steps"
         if self.corrector.frequencies % 2:
             yield "the corrector's frequencies must be even in number"
 
@@ -171,25 +131,6 @@ class ModelConfig:
     def tile_side(self) -> int:
         """Pixels along one side of a tile."""
         return self.latent_side * self.tokenizer.stride
-
-    @property
-    def default_overlap(self) -> int:
-        """Latent cells that neighbouring tiles share when they are predicted."""
-        return int(self.overlap * self.latent_side)
-
-    @property
-    def decoded_overlap(self) -> int:
-        """Latent cells that neighbours share when they are decoded, to blend over."""
-        return int(self.blend * self.latent_side)
-
-    @property
-    def window_sides(self) -> range:
-        """Latent cells along one side of what may be decoded at a time, where there are so many.
-
-        One tile is decoded as it is. Larger windows may be an eighth larger still, if fewer are needed then.
-        """
-        side = self.window * self.latent_side
-        return range(side, side + (side // 8 if self.window > 1 else 0) + 1)
 
     @property
     def is_small(self) -> bool:
@@ -229,6 +170,11 @@ class ModelConfig:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(f"the configuration is not JSON: {error}") from error
+        return cls.from_data(data)
+
+    @classmethod
+    def from_data(cls, data: Any) -> ModelConfig:
+        """Build a configuration from decoded JSON; raise `ConfigError` as `from_json` does."""
         return _build(cls, data, "configuration")
 
 

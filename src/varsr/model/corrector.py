@@ -113,13 +113,13 @@ class Corrector(nn.Module):
         """The timesteps of some steps as the network is told them, (steps, frequencies)."""
         return torch.stack([self.timesteps[step.timestep] for step in steps])
 
-    def sample(self, z: Tensor, strength: float, noise: Draw, steps: int | None = None) -> Tensor:
+    def sample(self, z: Tensor, strength: float, noise: Draw, steps: int, gain: float) -> Tensor:
         """Condition z (G, T, L, C), before its normalization -> residual of the latent (T, L, Z), float32.
 
-        In so many steps, by default the model's own number.
+        The respaced sampler takes `steps` steps; `gain` multiplies its sample to give the residual.
         """
         condition = self.condition(self.norm(z))
-        walk = schedule(steps or self.config.steps)
+        walk = schedule(steps)
         times = self.time(self.embedded(walk).to(z.dtype))
         x = noise(0).to(z.device)
         for n, (step, time) in enumerate(zip(walk, times, strict=True), start=1):
@@ -127,7 +127,7 @@ class Corrector(nn.Module):
             x = _denoise(x, eps, step)
             if n < len(walk):
                 x = x + torch.exp(0.5 * _log_variance(choice, step)) * noise(n).to(x.device)
-        return self.config.gain * x
+        return gain * x
 
 
 def _denoise(x: Tensor, eps: Tensor, step: Step) -> Tensor:

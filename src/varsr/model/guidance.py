@@ -13,9 +13,9 @@ def labels(strength: float, device: torch.device) -> Tensor:
     return torch.arange(2 if strength else 1, device=device)  # POSITIVE, NEGATIVE
 
 
-def first_scale(guided: int | None, scales: int) -> int:
-    """The first of so many scales that is predicted under both labels, where the last `guided` are; None for all."""
-    return 0 if guided is None else max(0, scales - guided)
+def first_scale(guided: int, scales: int) -> int:
+    """The first of so many scales that is predicted under both labels, where the last `guided` are."""
+    return max(0, scales - guided)
 
 
 def strength_at(strength: float, scale: int, scales: int) -> float:

@@ -15,14 +15,12 @@ from torch import Tensor
 class Sampling:
     """How tokens are drawn: from the `top_k` likeliest (0: all), of these from the fewest with mass `top_p`.
 
-    `top_k` 1 is argmax and draws nothing. `fidelity` draws the code of each token towards the expected one, from
-    0, the code alone, to 1, the mean of all codes by their probability: nearer to the truth, less crisp.
+    `top_k` 1 is argmax and draws nothing.
     """
 
     top_k: int = 1
     top_p: float = 1.0
     temperature: float = 1.0
-    fidelity: float = 0.0
 
 
 ARGMAX = Sampling()

@@ -9,62 +9,23 @@ there it can be left out. And in the last it need only be computed where the two
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from varsr.model.config import ModelConfig
-
 THINNED_SCALES = 2  # the last ones
 
 
-@dataclass(frozen=True)
-class Shortcuts:
-    """How much of a tile is computed.
+def disputed(positive: Tensor, negative: Tensor, side: int, places: Tensor, share: float) -> Tensor:
+    """The `share` of `places` (T, K) in a map of `side` that the labels see most differently, as indices into them.
 
-    `kept` is the share of tokens in the last two scales, `guided` the share of these that are also predicted under
-    the negative label in the last one, both above 0 and up to 1. `guided_scales` is how many of the last scales are
-    guided at all, at least 2, so that the labels can be compared before the last one. `kept`, `guided_scales` and
-    `corrector_steps` overrule the model's own.
+    `positive` and `negative`, (T, l, C), are what the labels made of the scale before.
     """
-
-    kept: float | None = None
-    guided: float = 1.0
-    guided_scales: int | None = None
-    corrector_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("kept", "guided"):
-            if (share := getattr(self, name)) is not None and not 0 < share <= 1:
-                raise ValueError(f"{name} must be above 0 and at most 1")
-        for name in ("guided_scales", "corrector_steps"):
-            if (value := getattr(self, name)) is not None and value < 2:
-                raise ValueError(f"{name} must be at least 2")
-
-    def disputed(self, positive: Tensor, negative: Tensor, side: int, places: Tensor) -> Tensor:
-        """Which of `places` (T, K) in a map of `side` the labels see most differently, as indices into them.
-
-        `positive` and `negative`, (T, l, C), are what the labels made of the scale before.
-        """
-        before = math.isqrt(positive.shape[1])
-        dispute = (positive - negative).float().square().sum(-1).unflatten(1, (1, before, before))
-        here = F.interpolate(dispute, size=(side, side), mode="nearest").flatten(1)
-        return _highest(here.gather(1, places), math.ceil(self.guided * places.shape[1]))
-
-
-EXACT = Shortcuts()
-
-
-def fast(config: ModelConfig) -> Shortcuts:
-    """What fast mode leaves out of a model, or the model by itself where that is more."""
-    return Shortcuts(
-        kept=min(0.3, config.kept),
-        guided=0.5,
-        guided_scales=min(3, config.guidance.scales or len(config.scales)),
-        corrector_steps=min(5, config.corrector.steps),
-    )
+    before = math.isqrt(positive.shape[1])
+    dispute = (positive - negative).float().square().sum(-1).unflatten(1, (1, before, before))
+    here = F.interpolate(dispute, size=(side, side), mode="nearest").flatten(1)
+    return _highest(here.gather(1, places), math.ceil(share * places.shape[1]))
 
 
 def places_of(kept: float, vectors: Tensor, scale: int, scales: int) -> Tensor | None:

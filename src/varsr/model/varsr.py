@@ -12,10 +12,11 @@ from varsr.model import guidance
 from varsr.model.attention import KeyValueCache
 from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
+from varsr.model.generation import GenerationConfig
 from varsr.model.prefix import PrefixEncoder
 from varsr.model.quantizer import Quantizer
-from varsr.model.sampling import Noise, Sampling, choose
-from varsr.model.shortcuts import EXACT, Shortcuts, everywhere, pick, places_of, put
+from varsr.model.sampling import Noise, choose
+from varsr.model.shortcuts import disputed, everywhere, pick, places_of, put
 from varsr.model.tokenizer import Decoder
 from varsr.model.transformer import Transformer
 
@@ -51,13 +52,12 @@ class VARSR(nn.Module):
         self.corrector = Corrector(config.corrector, config.tokenizer.channels, width)
         self.decoder = Decoder(config.tokenizer)
 
-    def predict(
-        self, tiles: Tensor, strength: float, sampling: Sampling, noise: Noise, shortcuts: Shortcuts = EXACT
-    ) -> Iterator[Prediction]:
-        """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale, under guidance `strength`."""
+    def predict(self, tiles: Tensor, generation: GenerationConfig, noise: Noise) -> Iterator[Prediction]:
+        """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale."""
         config, transformer, quantizer = self.config, self.transformer, self.quantizer
+        strength, sampling = generation.guidance_scale, generation.sampling
         all_labels = guidance.labels(strength, tiles.device)
-        first_guided = guidance.first_scale(shortcuts.guided_scales or config.guidance.scales, len(config.scales))
+        first_guided = guidance.first_scale(generation.guided_scales, len(config.scales))
         labels = all_labels[:1] if first_guided else all_labels
         x = transformer.embed_prefix(self.prefix(tiles), labels)
         whole_cache = transformer.new_cache(len(tiles) * len(all_labels), x)
@@ -66,7 +66,7 @@ class VARSR(nn.Module):
         latent = x.new_zeros(
             len(tiles), config.tokenizer.channels, config.latent_side, config.latent_side, dtype=torch.float32
         )
-        places, kept = None, shortcuts.kept or config.kept
+        places = None
         for scale, side in enumerate(config.scales):
             if scale == first_guided and len(labels) < len(all_labels):
                 whole_cache.follow(cache)
@@ -74,10 +74,10 @@ class VARSR(nn.Module):
             if scale > 0:
                 before = x if places is None else put(x, places.repeat(len(labels), 1), config.scales[scale - 1] ** 2)
                 vectors = quantizer.at_scale(latent, scale)
-                places = places_of(kept, vectors, scale, len(config.scales))
+                places = places_of(generation.keep_ratio, vectors, scale, len(config.scales))
                 entering = transformer.embed_scale(_at(vectors, places).to(tiles.dtype), scale, len(labels))
-                if scale == len(config.scales) - 1 and shortcuts.guided < 1 and len(labels) > 1:
-                    x = self._last_stage(entering, labels, cache, places, before, shortcuts)
+                if scale == len(config.scales) - 1 and generation.guided_tokens < 1 and len(labels) > 1:
+                    x = self._last_stage(entering, labels, cache, places, before, generation.guided_tokens)
                 else:
                     x = transformer.stage(entering, labels, scale, cache, places)
             # The head is linear, so guidance may come before it: one projection instead of two.
@@ -85,8 +85,8 @@ class VARSR(nn.Module):
             logits = transformer.head(guidance.guide(transformer.head_input(x, labels), at_scale)).float()
             tokens = choose(logits, sampling, noise)
             vectors = quantizer.codes(tokens)
-            if sampling.fidelity:
-                vectors = vectors.lerp(quantizer.expected_codes(logits), sampling.fidelity)
+            if generation.fidelity:
+                vectors = vectors.lerp(quantizer.expected_codes(logits), generation.fidelity)
             whole = vectors if places is None else put(vectors, places, side**2)
             latent = latent + quantizer.contribution(whole, scale)
             yield Prediction(logits, tokens, vectors, latent, x.unflatten(0, (len(labels), -1)), places)
@@ -98,7 +98,7 @@ class VARSR(nn.Module):
         cache: KeyValueCache,
         places: Tensor | None,
         before: Tensor,
-        shortcuts: Shortcuts,
+        guided: float,
     ) -> Tensor:
         """The last scale (2 T, L, C), under the negative label only where the labels differed in the one before.
 
@@ -110,18 +110,18 @@ class VARSR(nn.Module):
         if places is None:
             places = everywhere(tiles, side**2, entering.device)
         positive = run(entering[:tiles], labels[:1], scale, cache.of_rows(0, tiles), places)
-        disputed = shortcuts.disputed(before[:tiles], before[tiles:], side, places)
+        chosen = disputed(before[:tiles], before[tiles:], side, places, guided)
         negative = run(
-            pick(entering[tiles:], disputed),
+            pick(entering[tiles:], chosen),
             labels[1:],
             scale,
             cache.of_rows(tiles, 2 * tiles),
-            places.gather(1, disputed),
+            places.gather(1, chosen),
         )
-        index = disputed[..., None].expand_as(negative)
+        index = chosen[..., None].expand_as(negative)
         return torch.cat((positive, positive.scatter(1, index, negative)))
 
-    def correct(self, last: Prediction, strength: float, noise: Noise, shortcuts: Shortcuts = EXACT) -> Tensor:
+    def correct(self, last: Prediction, generation: GenerationConfig, noise: Noise) -> Tensor:
         """The last scale's latent (T, Z, P, P) with the corrector's sample added, where tokens were computed."""
         z = self.corrector_condition(last)
         cells, channels = self.config.latent_side**2, self.config.tokenizer.channels
@@ -129,7 +129,9 @@ class VARSR(nn.Module):
         def drawn(_: int) -> Tensor:
             return _at(noise.normal(cells, channels).to(z.device), last.places)
 
-        residual = self.corrector.sample(z, strength, drawn, shortcuts.corrector_steps)
+        residual = self.corrector.sample(
+            z, generation.guidance_scale, drawn, generation.corrector_steps, generation.corrector_gain
+        )
         if last.places is not None:
             residual = put(residual, last.places, cells)
         return last.latent + residual.transpose(1, 2).unflatten(2, last.latent.shape[2:])
@@ -138,20 +140,12 @@ class VARSR(nn.Module):
         """What the corrector is told of each token of the last scale: (G, T, L, C)."""
         return last.hidden + self.transformer.word_embed(last.vectors.to(last.hidden.dtype))
 
-    def restore(
-        self,
-        tiles: Tensor,
-        strength: float,
-        sampling: Sampling,
-        noise: Noise,
-        corrected: bool,
-        shortcuts: Shortcuts = EXACT,
-    ) -> Iterator[Tensor]:
+    def restore(self, tiles: Tensor, generation: GenerationConfig, noise: Noise) -> Iterator[Tensor]:
         """Latents (T, Z, P, P) of tiles (T, 3, S, S) after each scale, then corrected ones; the last are the result."""
-        for prediction in self.predict(tiles, strength, sampling, noise, shortcuts):
+        for prediction in self.predict(tiles, generation, noise):
             yield prediction.latent
-        if corrected:
-            yield self.correct(prediction, strength, noise, shortcuts)
+        if generation.corrector_steps:
+            yield self.correct(prediction, generation, noise)
 
 
 def _at(tokens: Tensor, places: Tensor | None) -> Tensor:

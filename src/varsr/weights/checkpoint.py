@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from varsr.device import Precision
 from varsr.errors import OutputError, WeightsError
 from varsr.files import reason, replacing
-from varsr.model.config import ConfigError, ModelConfig
+from varsr.model.config import ModelConfig
 from varsr.model.int8 import round_to_int8
 from varsr.model.tokenizer import Encoder
 from varsr.model.varsr import VARSR
+from varsr.weights import legacy
 
 FORMAT = "varsr-1"
 Shapes = Mapping[str, tuple[int, ...]]
@@ -44,17 +46,29 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], config: ModelConfig
         ) from error
 
 
+@dataclass(frozen=True)
+class _Header:
+    config: ModelConfig
+    shapes: Shapes
+    legacy_preset: Mapping[str, Any]
+
+
 def read_config(path: Path) -> ModelConfig:
-    """The configuration of a checkpoint. Raises `WeightsError` where `path` is none."""
-    return _read_header(path)[0]
+    """The configuration of a checkpoint. Raises `WeightsError` where `path` is not one."""
+    return _read_header(path).config
 
 
 def read_shapes(path: Path) -> Shapes:
-    """The shape of every tensor of a checkpoint. Raises `WeightsError` where `path` is none."""
-    return _read_header(path)[1]
+    """The shape of every tensor of a checkpoint. Raises `WeightsError` where `path` is not one."""
+    return _read_header(path).shapes
 
 
-def _read_header(path: Path) -> tuple[ModelConfig, Shapes]:
+def read_legacy_preset(path: Path) -> Mapping[str, Any]:
+    """The inference defaults that an older checkpoint carries; empty for others. Raises as `read_config` does."""
+    return _read_header(path).legacy_preset
+
+
+def _read_header(path: Path) -> _Header:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -70,24 +84,32 @@ def _read_header(path: Path) -> tuple[ModelConfig, Shapes]:
             f"{path} holds tensors but no VARSR model.", "Convert the published files with: varsr models convert"
         )
     try:
-        return ModelConfig.from_json(metadata["config"]), shapes
-    except ConfigError as error:
+        architecture, preset = legacy.split(json.loads(metadata["config"]))
+        return _Header(ModelConfig.from_data(architecture), shapes, preset)
+    except (ValueError, TypeError) as error:  # ConfigError among them
         raise WeightsError(
             f"{path} cannot be used: {error}.", "It may be newer than this varsr; update, or convert it again."
         ) from error
 
 
-def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor that a whole checkpoint of this configuration holds."""
+def expected_shapes(config: ModelConfig, encoder: bool = True) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a checkpoint of this configuration, with or without the encoder."""
     with torch.device("meta"):
-        whole = nn.ModuleDict({"encoder": Encoder(config.tokenizer)})
-        parts = {**whole.state_dict(), **VARSR(config).state_dict()}
+        parts = nn.ModuleDict({"encoder": Encoder(config.tokenizer)}).state_dict() if encoder else {}
+        parts |= VARSR(config).state_dict()
     return {key: tuple(tensor.shape) for key, tensor in parts.items()}
 
 
+def _has_encoder(shapes: Shapes) -> bool:
+    return any(key.startswith("encoder.") for key in shapes)
+
+
 def check_keys(found: Shapes, config: ModelConfig, describe: Callable[[str], str], source: str) -> None:
-    """Raise `WeightsError`, naming the first tensor by `describe`, unless keys and shapes are as they must be."""
-    expected = expected_shapes(config)
+    """Raise `WeightsError`, naming the first tensor by `describe`, unless keys and shapes are as they must be.
+
+    The encoder, which only training uses, may be left out, but not a part of it.
+    """
+    expected = expected_shapes(config, encoder=_has_encoder(found))
     for problem, keys in (
         ("is missing", expected.keys() - found.keys()),
         ("is unknown", found.keys() - expected.keys()),
@@ -107,8 +129,9 @@ def _unfit(source: str, problem: str) -> WeightsError:
 
 def load_model(path: Path, device: torch.device, precision: Precision) -> VARSR:
     """All of a checkpoint that upscaling needs, on `device`. Raises `WeightsError` where it cannot be."""
-    config, shapes = _read_header(path)
-    check_keys(shapes, config, describe=str, source=str(path))
+    header = _read_header(path)
+    config = header.config
+    check_keys(header.shapes, config, describe=str, source=str(path))
     if config.is_small:  # to widen its matrices at each use would take longer than the memory saved is worth
         precision = replace(precision, weights=precision.compute)
     with torch.device("meta"):
@@ -121,10 +144,12 @@ def load_model(path: Path, device: torch.device, precision: Precision) -> VARSR:
 
 def load_encoder(path: Path, device: torch.device, precision: Precision) -> Encoder:
     """The tokenizer's encoder of a checkpoint, on `device`. Raises `WeightsError` where it cannot be."""
-    config, shapes = _read_header(path)
-    check_keys(shapes, config, describe=str, source=str(path))
+    header = _read_header(path)
+    check_keys(header.shapes, header.config, describe=str, source=str(path))
+    if not _has_encoder(header.shapes):
+        raise WeightsError(f"{path} has no encoder.", "Only training needs one; use the checkpoint that it wrote.")
     with torch.device("meta"):
-        encoder = Encoder(config.tokenizer)
+        encoder = Encoder(header.config.tokenizer)
     return _fill(encoder, path, "encoder.", device, precision)
 
 

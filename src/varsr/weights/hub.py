@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from varsr.errors import WeightsError
@@ -29,6 +30,14 @@ def download(repository: str, revision: str, file: RemoteFile, say: Say) -> Path
     path = _fetch(repository, revision, file.name)
     _verify(path, file, repository)
     return path
+
+
+def download_if_there(repository: str, revision: str, name: str) -> None:
+    """Put a small file that a repository may lack into the local cache. Without a connection a cached copy serves."""
+    from huggingface_hub import errors, hf_hub_download
+
+    with suppress(errors.EntryNotFoundError, errors.HfHubHTTPError, OSError):  # LocalEntryNotFoundError is one of them
+        hf_hub_download(repository, name, revision=revision, cache_dir=hub_cache())
 
 
 def cached(repository: str, revision: str, file: RemoteFile) -> Path | None:

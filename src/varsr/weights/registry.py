@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Model:
     files: Mapping[str, RemoteFile]
     repository: str = ""
     revision: str = "main"
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,18 @@ def load_registry() -> Registry:
     own = os.environ.get("VARSR_WEIGHTS")
     path = Path(own) if own else next(place for place in _PLACES if place.exists())
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
         models = {name: _model(name, entry) for name, entry in data["models"].items()}
         return Registry(data["default"], models)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise WeightsError(
             f"{path} is no list of models ({error!r}).", "Correct it, or unset VARSR_WEIGHTS."
         ) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises `OSError` or `ValueError` where it has none."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def default_model() -> str:

@@ -18,7 +18,7 @@ from varsr.weights.registry import Model, RemoteFile, load_registry
 
 HUB_PREFIX = "hf:"
 _REPOSITORY = re.compile(r"[\w-]+/[\w.-]+(?<!\.safetensors)(?<!\.pth)")
-FILE = "model.safetensors"
+FILE, PRESETS = "model.safetensors", "model.toml"
 _BUILT_IN = Path(__file__).parent / "built_in"
 VARIANTS: tuple[StoredDtype, ...] = ("bf16", "fp32")
 
@@ -34,7 +34,9 @@ def locate(model: str, dtype: DtypeName = "auto", say: Say = lambda _: None) -> 
         return install(registry[model], variant_for(dtype), say)
     if model.startswith(HUB_PREFIX):
         repository, _, revision = model.removeprefix(HUB_PREFIX).partition("@")
-        return hub.download(repository, revision or "main", RemoteFile(FILE), say)
+        path = hub.download(repository, revision or "main", RemoteFile(FILE), say)
+        hub.download_if_there(repository, revision or "main", PRESETS)
+        return path
     if "://" in model:
         raise RequestError(f"{model} is an address on the web.", "A model of the Hub is called hf:owner/name.")
     path = Path(model)
