@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from tests.golden import write_pickles
-from varsr.device import DTYPES
+from varsr.runtime.device import DTYPES
 from varsr.weights.convert import convert
 
 

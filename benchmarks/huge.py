@@ -22,17 +22,17 @@ from PIL import Image
 from torch import Tensor
 
 from training.design import MINI, PRESET
-from varsr.batch.outcome import Policy
-from varsr.batch.plan import Job
-from varsr.batch.run import Clock, Run
-from varsr.device import Precision
-from varsr.imaging.photo import Photo
-from varsr.imaging.size import Size, TargetSize
-from varsr.imaging.write import Encoding
+from varsr.images.photo import Photo
+from varsr.images.size import Size, TargetSize
+from varsr.images.write import Encoding
+from varsr.jobs.outcome import Policy
+from varsr.jobs.plan import Job
+from varsr.jobs.run import Clock, Run
 from varsr.model.varsr import VARSR
-from varsr.preset import Presets
-from varsr.restoration import Restoration
-from varsr.upscaler import Upscaler
+from varsr.runtime.device import Precision
+from varsr.upscaling.preset import Presets
+from varsr.upscaling.restoration import Restoration
+from varsr.upscaling.upscaler import Upscaler
 
 FLOAT32 = Precision(torch.float32, torch.float32)
 

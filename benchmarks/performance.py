@@ -28,15 +28,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.measures import MEASURES
 from training.report import Case, cases_of, real_esrgan
 from varsr import Options, Upscaler
-from varsr.bench import Machine, describe
 from varsr.choices import DtypeName, Speed
-from varsr.imaging.photo import Photo
-from varsr.imaging.read import read_photo
-from varsr.imaging.resize import Picture, resize
+from varsr.evaluation.benchmark import Machine, describe
+from varsr.evaluation.metrics import MEASURES
+from varsr.images.photo import Photo
+from varsr.images.read import read_photo
+from varsr.images.resize import resize
 from varsr.model.sampling import TileNoise
+from varsr.tiling.array import FloatImage
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PHOTO = Path(__file__).parents[1] / "tests" / "data" / "dandelion.jpg"
@@ -285,7 +286,7 @@ def shortcuts_table(photographs: Path | None) -> tuple[str, float]:
         "| | time | times as fast | dB from exact | " + " | ".join(kinds) + " |",
         "|---|" + "---:|" * (3 + len(kinds)),
     ]
-    exact: list[Picture] = []
+    exact: list[FloatImage] = []
     first = distance = 0.0
     for name, options in SHORTCUTS.items():
         began = time.monotonic()
@@ -362,7 +363,7 @@ def _row(name: str, cells: list[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def _psnr(x: Picture, y: Picture) -> float:
+def _psnr(x: FloatImage, y: FloatImage) -> float:
     return -10 * math.log10(float(np.square(x - y).mean()) + 1e-12)
 
 

@@ -28,7 +28,7 @@ from benchmarks.performance import (
     told_seconds,
     write_part,
 )
-from varsr.bench import Machine
+from varsr.evaluation.benchmark import Machine
 
 RUNS = 3
 MODES: dict[str, tuple[str, ...]] = {

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from varsr import Options, Upscaler
-from varsr.imaging.bands import BandBlend, Enlarged
-from varsr.imaging.photo import Photo
-from varsr.imaging.read import read_photo
-from varsr.imaging.resize import Picture
-from varsr.imaging.tiles import Tile
+from varsr.images.enlarge import Enlarged
+from varsr.images.photo import Photo
+from varsr.images.read import read_photo
 from varsr.model.sampling import TileNoise
+from varsr.tiling.array import FloatImage
+from varsr.tiling.blend import BandBlend
+from varsr.tiling.grid import Tile
 
 SIDE = 1024
 MOVED = [by for by in range(-48, 49, 8) if by]
@@ -65,7 +66,7 @@ def compare_tiles(upscaler: Upscaler, photo: Photo) -> None:
     """The picture with little overlap of tiles and with none, against one whose tiles overlap by three quarters."""
     config, size = upscaler.model.config, (SIDE, SIDE)
 
-    def picture(options: Options) -> Picture:
+    def picture(options: Options) -> FloatImage:
         return upscaler.upscale_photo(photo, size, options).color
 
     smooth = picture(Options(tile_overlap=config.latent_side * 3 // 4))
@@ -74,7 +75,7 @@ def compare_tiles(upscaler: Upscaler, photo: Photo) -> None:
         show(f"{len(places)} tiles, overlap {overlap}", picture(Options(tile_overlap=overlap)) - smooth, places)
 
 
-def show(name: str, difference: Picture, places: Iterable[Tile]) -> None:
+def show(name: str, difference: FloatImage, places: Iterable[Tile]) -> None:
     """A row: `difference` (H, W, 3) at the borders of `places`, and near them."""
     error = difference * 255
     lines = sorted({edge for place in places for edge in (place.left, place.left + place.side)} - {0, SIDE})
@@ -84,20 +85,20 @@ def show(name: str, difference: Picture, places: Iterable[Tile]) -> None:
     print(f"{name:30} {near(lines):10.3f} {ranges[0]:>15} {step(lines):12.3f} {ranges[1]:>15}", flush=True)
 
 
-def steps(error: Picture) -> Picture:
+def steps(error: FloatImage) -> FloatImage:
     """How much an error changes from a pixel to the next, to the right and down: (H, W)."""
     right, down = (np.abs(np.diff(error, axis=axis, prepend=0)).mean(-1) for axis in (1, 0))
     return np.maximum(right, down)
 
 
-def at_lines(field: Picture, lines: Sequence[int]) -> float:
+def at_lines(field: FloatImage, lines: Sequence[int]) -> float:
     """The mean of a field (H, W) over some rows and the columns of the same numbers."""
     chosen = [n for n in lines if 0 < n < SIDE]
     return float(np.concatenate([field[chosen].ravel(), field[:, chosen].ravel()]).mean())
 
 
 @torch.inference_mode()
-def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> Picture:
+def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> FloatImage:
     """The latent of the whole picture, as the pipeline blends it."""
     config = upscaler.model.config
     stride, cells = config.tokenizer.stride, SIDE // config.tokenizer.stride
@@ -111,7 +112,7 @@ def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> P
 
 
 @torch.inference_mode()
-def decode(upscaler: Upscaler, source: Enlarged, latent: Picture, tile: Tile) -> Picture:
+def decode(upscaler: Upscaler, source: Enlarged, latent: FloatImage, tile: Tile) -> FloatImage:
     """The pixels of a window in [0, 1]."""
     cells = torch.from_numpy(np.ascontiguousarray(latent[tile.area].transpose(2, 0, 1)))[None]
     pixels = cut(upscaler, source, tile.times(upscaler.model.config.tokenizer.stride))

@@ -16,8 +16,8 @@ from PIL import Image
 
 from tests.golden import DATA, write_pickles
 from tests.nano import write_identity, write_nano
-from varsr.device import Precision
 from varsr.model.varsr import VARSR
+from varsr.runtime.device import Precision
 from varsr.weights.checkpoint import load_model
 from varsr.weights.convert import convert
 

@@ -11,13 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from varsr.model.config import (
-    CorrectorConfig,
-    ModelConfig,
-    PrefixConfig,
-    TokenizerConfig,
-    TransformerConfig,
-)
+from varsr.model.config import CorrectorConfig, ModelConfig, PrefixConfig, TokenizerConfig, TransformerConfig
 from varsr.weights.checkpoint import expected_shapes, write_checkpoint
 
 NANO = ModelConfig(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from training.measures import MEASURES
+from varsr.evaluation.metrics import MEASURES
 
 Results = Mapping[str, Sequence[float]]
 """The means of each way: MEASURES in their order, then NIQE."""

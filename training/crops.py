@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from training.degradation import Picture, convolve, degrade, from_image, gaussian_kernel, jpeg, resized, to_image
-from varsr.imaging.resize import resize
+from varsr.evaluation.degradation import convolve, degrade, from_image, gaussian_kernel, jpeg, resized, to_image
+from varsr.images.resize import resize
 from varsr.model.guidance import NEGATIVE, POSITIVE
+from varsr.tiling.array import FloatImage
 
 MARGIN = 16  # pixels around a crop that the degradation and the upsampling see, as they would in a whole picture
 
@@ -68,7 +69,7 @@ class Crops(IterableDataset[Batch]):
             chosen = rng.choice(len(photographs), self.batch, p=weights / weights.sum())
             yield _stack([self._pair(photographs[i], rng) for i in chosen])
 
-    def _pair(self, photograph: np.ndarray, rng: np.random.Generator) -> tuple[Picture, Picture, int]:
+    def _pair(self, photograph: np.ndarray, rng: np.random.Generator) -> tuple[FloatImage, FloatImage, int]:
         whole = self.side + 2 * MARGIN
         sharp = self._detailed_crop(photograph, whole, rng)
         low = self._reduced(sharp, rng)
@@ -78,21 +79,21 @@ class Crops(IterableDataset[Batch]):
         inner = slice(MARGIN, MARGIN + self.side)
         return target[inner, inner], upsampled[inner, inner], label
 
-    def _detailed_crop(self, photograph: np.ndarray, side: int, rng: np.random.Generator) -> Picture:
+    def _detailed_crop(self, photograph: np.ndarray, side: int, rng: np.random.Generator) -> FloatImage:
         """The more detailed of two random crops, zoomed out and turned at random."""
         crops = [self._crop(photograph, side, rng) for _ in range(2)]
         crop = max(crops, key=lambda c: np.abs(np.diff(c.mean(-1), axis=0)).mean())
         turned = np.rot90(crop, int(rng.integers(4)))
         return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
 
-    def _crop(self, photograph: np.ndarray, side: int, rng: np.random.Generator) -> Picture:
+    def _crop(self, photograph: np.ndarray, side: int, rng: np.random.Generator) -> FloatImage:
         zoom = rng.uniform(self.mix.smallest_zoom, 1) if rng.random() < 0.5 else 1.0
         taken = min(round(side / zoom), *photograph.shape[:2])
         top, left = (int(rng.integers(length - taken + 1)) for length in photograph.shape[:2])
         crop = photograph[top : top + taken, left : left + taken]
         return resized(crop.astype(np.float32) / np.float32(255), (side, side), Image.Resampling.LANCZOS)
 
-    def _reduced(self, sharp: Picture, rng: np.random.Generator) -> Picture:
+    def _reduced(self, sharp: FloatImage, rng: np.random.Generator) -> FloatImage:
         low = round(len(sharp) / self.mix.scales[rng.integers(len(self.mix.scales))])
         if rng.random() < self.mix.clean:
             small = resized(sharp, (low, low), Image.Resampling.BICUBIC)
@@ -101,7 +102,7 @@ class Crops(IterableDataset[Batch]):
         return from_image(to_image(small))
 
 
-def spoil(sharp: Picture, rng: np.random.Generator) -> Picture:
+def spoil(sharp: FloatImage, rng: np.random.Generator) -> FloatImage:
     """A target of low quality: out of focus or strongly compressed.
 
     All that is bad here lacks detail, so that guidance, which leads away from it, has one direction: spoilt by
@@ -112,7 +113,7 @@ def spoil(sharp: Picture, rng: np.random.Generator) -> Picture:
     return jpeg(sharp, int(rng.integers(8, 30)))
 
 
-def _stack(pairs: list[tuple[Picture, Picture, int]]) -> Batch:
+def _stack(pairs: list[tuple[FloatImage, FloatImage, int]]) -> Batch:
     sharp, upsampled, labels = zip(*pairs, strict=True)
     return Batch(to_tensor(np.stack(sharp)), to_tensor(np.stack(upsampled)), torch.tensor(labels))
 

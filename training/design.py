@@ -8,14 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from varsr.model.config import (
-    CorrectorConfig,
-    ModelConfig,
-    PrefixConfig,
-    TokenizerConfig,
-    TransformerConfig,
-)
-from varsr.preset import Preset
+from varsr.model.config import CorrectorConfig, ModelConfig, PrefixConfig, TokenizerConfig, TransformerConfig
+from varsr.upscaling.preset import Preset
 
 MINI = ModelConfig(
     tokenizer=TokenizerConfig(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training.design import PRESET
 from varsr.model.config import ModelConfig
-from varsr.preset import Preset
+from varsr.upscaling.preset import Preset
 from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
 
 

@@ -25,18 +25,18 @@ from training.adversary import Trial
 from training.crops import Batch, Crops, Mix, averaged, stream, validation_sets
 from training.design import MINI, PRESET
 from training.diffusion import corrector_loss
-from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
 from training.quick import Decode, quick
 from training.tokenizer import Tokenizer, pixel_loss
-from varsr.device import Precision, pick_precision
-from varsr.model.generation import GenerationConfig
+from varsr.evaluation.metrics import psnr_y
+from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
+from varsr.runtime.device import Precision, pick_precision
 from varsr.weights.checkpoint import load_encoder, load_model
 
 RATE = 4e-4
-EVERY_TOKEN = GenerationConfig(guided_scales=PRESET.guided_scales)
+EVERY_TOKEN = InferenceConfig(guided_scales=PRESET.guided_scales)
 WINDOW = PRESET.decode_window  # tiles along the side of what the decoder sees
 SINGLE_SHARE = 0.2  # of the steps, those in which it sees single tiles, as in the smallest pictures
 EMPTY_SHARE = 0.4  # of the steps, those in which the decoder has the input alone: they cost no generation

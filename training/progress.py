@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from varsr.files import replacing
+from varsr.storage.local import replacing
 
 
 def stage_parser(doc: str | None, minutes: float) -> argparse.ArgumentParser:

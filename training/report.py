@@ -20,20 +20,21 @@ import torch
 from PIL import Image
 
 from training.bars import bars
-from training.bound import linear_filter
 from training.crops import to_tensor
-from training.degradation import degrade, from_image, resized, to_image
-from training.measures import MEASURES, Naturalness, dottedness
 from varsr import Options, Upscaler
-from varsr.imaging.photo import Photo
-from varsr.imaging.resize import Picture, resize
+from varsr.evaluation.degradation import degrade, from_image, resized, to_image
+from varsr.evaluation.metrics import MEASURES, Naturalness, dottedness
+from varsr.evaluation.oracle import linear_filter
+from varsr.images.photo import Photo
+from varsr.images.resize import resize
+from varsr.tiling.array import FloatImage
 from varsr.weights.checkpoint import load_encoder
 
 HERE = Path(__file__).parent
 SIDE = 384
 SCALE = 4
 STRENGTHS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-Restore = Callable[[Picture, Picture], Picture]
+Restore = Callable[[FloatImage, FloatImage], FloatImage]
 """From the low-resolution and the sharp picture."""
 
 
@@ -42,8 +43,8 @@ class Case:
     """A photograph and what is known of it."""
 
     name: str
-    sharp: Picture
-    low: Picture
+    sharp: FloatImage
+    low: FloatImage
 
 
 def main() -> None:
@@ -124,7 +125,7 @@ def reconstruction(upscaler: Upscaler, model: Path) -> Restore:
     side = upscaler.model.config.tile_side
 
     @torch.inference_mode()
-    def restore(low: Picture, sharp: Picture) -> Picture:
+    def restore(low: FloatImage, sharp: FloatImage) -> FloatImage:
         upsampled = resize(low, sharp.shape[:2]).clip(0, 1)
         result = upsampled.copy()
         for top in range(0, sharp.shape[0] - side + 1, side):
@@ -153,7 +154,7 @@ def real_esrgan() -> Restore:
     net.load_param(str(weights / "realesrgan-x4plus.param"))
     net.load_model(str(weights / "realesrgan-x4plus.bin"))
 
-    def restore(low: Picture, _: Picture) -> Picture:
+    def restore(low: FloatImage, _: FloatImage) -> FloatImage:
         extractor = net.create_extractor()
         planes = np.ascontiguousarray(low.transpose(2, 0, 1))
         extractor.input("data", ncnn.Mat(planes).clone())  # a Mat does not keep the array that it shows alive
@@ -162,7 +163,9 @@ def real_esrgan() -> Restore:
     return restore
 
 
-def measure(cases: Sequence[Case], results: dict[str, list[Picture]], natural: Naturalness) -> dict[str, list[float]]:
+def measure(
+    cases: Sequence[Case], results: dict[str, list[FloatImage]], natural: Naturalness
+) -> dict[str, list[float]]:
     """The mean of each measure for each way."""
     return {
         way: [
@@ -201,7 +204,9 @@ def table(rows: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def show(cases: Sequence[Case], results: dict[str, list[Picture]], path: Path, side: int = 200, rows: int = 6) -> None:
+def show(
+    cases: Sequence[Case], results: dict[str, list[FloatImage]], path: Path, side: int = 200, rows: int = 6
+) -> None:
     """Middles of some photographs side by side: bicubic, Real-ESRGAN where it took part, mini, truth."""
     columns = [way for way in ("bicubic", "Real-ESRGAN x4plus", "mini") if way in results]
     strips = []

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from training.crops import Batch, Crops, averaged, stream, validation_sets
 from training.design import MINI, adopt, initialize
-from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
+from varsr.evaluation.metrics import psnr_y
 from varsr.model.config import ModelConfig
 from varsr.model.quantizer import Quantizer
 from varsr.model.tokenizer import Decoder, Encoder

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from training.crops import Batch, Crops, averaged, stream, validation_sets
 from training.design import MINI, PRESET, initialize
 from training.diffusion import corrector_loss
-from training.measures import psnr_y
 from training.progress import Progress, Trained, stage_parser
 from training.teaching import Walk, prepare, step, teach
 from training.tokenizer import Tokenizer, load_tokenizer
+from varsr.evaluation.metrics import psnr_y
 from varsr.model.config import ModelConfig
-from varsr.model.generation import GenerationConfig
+from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 
@@ -85,7 +85,7 @@ def losses(
 
 
 @torch.inference_mode()
-def generate(model: VARSR, batch: Batch, generation: GenerationConfig, dtype: torch.dtype) -> Tensor:
+def generate(model: VARSR, batch: Batch, generation: InferenceConfig, dtype: torch.dtype) -> Tensor:
     """Pixels as the model would give them, (B, 3, S, S)."""
     tiles = batch.upsampled.to(dtype)
     noise = TileNoise(0, range(len(tiles)))

@@ -10,10 +10,10 @@ __version__ = "0.1.0"
 __all__ = ["Options", "Upscaler", "__version__"]
 
 if TYPE_CHECKING:
-    from varsr.options import Options
-    from varsr.upscaler import Upscaler
+    from varsr.upscaling.options import Options
+    from varsr.upscaling.upscaler import Upscaler
 
-_HOMES = {"Options": "varsr.options", "Upscaler": "varsr.upscaler"}
+_HOMES = {"Options": "varsr.upscaling.options", "Upscaler": "varsr.upscaling.upscaler"}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -88,3 +89,11 @@ class UnforeseenError(VarsrError):
             "Please report it with what --debug shows.",
         )
         self.__cause__ = error
+
+
+def describe(error: BaseException) -> str:
+    """The system's words for an error, without the path that the caller names anyway."""
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return (error.strerror or str(error)).lower()
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "no space left on device" if "No space left" in text else text.rstrip(".")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-from varsr.bench import Timing
-from varsr.imaging.tiles import plan_tiles
+from varsr.evaluation.benchmark import Timing
+from varsr.tiling.grid import plan_tiles
 
 
 def test_figures_as_json(varsr: Run, nano: Path) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.golden import DATA
 from tests.in_process import Result, lines, run
-from varsr.imaging.exif import is_marked
+from varsr.images.exif import is_marked
 
 FAULTS = DATA / "faults"
 Upscale = Callable[..., Result]

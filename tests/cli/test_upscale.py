@@ -111,7 +111,7 @@ def test_too_little_memory(environment: dict[str, str], nano: Path, photo: Path)
     """The address space is limited to what the program holds before the picture, and little more."""
     limited = (
         "import resource, sys\n"
-        "import varsr.cli.app, varsr.upscaler, varsr.imaging.read, varsr.imaging.write\n"
+        "import varsr.cli.app, varsr.upscaling.upscaler, varsr.images.read, varsr.images.write\n"
         "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + (150 << 20),) * 2)\n"
         "varsr.cli.app.main()\n"

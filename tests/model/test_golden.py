@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tests.conftest import CPU, FLOAT32
 from tests.golden import DATA, GoldenNoise
-from varsr.model.generation import GenerationConfig
+from varsr.model.inference import InferenceConfig
 from varsr.model.varsr import VARSR, Prediction
 from varsr.weights.checkpoint import load_encoder
 
-PUBLISHED = GenerationConfig(guidance_scale=6.0)
+PUBLISHED = InferenceConfig(guidance_scale=6.0)
 SCALES = 10
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from varsr.model.generation import GenerationConfig
+from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.shortcuts import pick, put
 from varsr.model.varsr import VARSR, Prediction
@@ -25,8 +25,8 @@ def tiles(tiny_model: VARSR) -> Tensor:
     return torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(-1, 1)
 
 
-def settings(**values: Any) -> GenerationConfig:
-    return GenerationConfig(**({"guidance_scale": 3.0} | values))
+def settings(**values: Any) -> InferenceConfig:
+    return InferenceConfig(**({"guidance_scale": 3.0} | values))
 
 
 def predicted(model: VARSR, tiles: Tensor, **values: Any) -> list[Prediction]:
@@ -101,7 +101,7 @@ def test_guidance_can_begin_late(tiny_model: VARSR, tiles: Tensor, exact: list[P
 )
 def test_impossible_values_are_refused(impossible: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(impossible))):
-        GenerationConfig(**impossible)  # type: ignore[arg-type]
+        InferenceConfig(**impossible)  # type: ignore[arg-type]
 
 
 def test_a_tile_does_not_depend_on_its_neighbours(tiny_model: VARSR, tiles: Tensor) -> None:

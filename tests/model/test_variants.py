@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tests.conftest import CPU, FLOAT32
 from tests.nano import LARGE, MINI_LIKE, write_nano
 from varsr.model.attention import _attend_by_products
-from varsr.model.generation import GenerationConfig
+from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.tokenizer import Decoder, Upsample
 from varsr.model.transformer import FeedForward
@@ -29,7 +29,7 @@ def mini_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restore(model: VARSR, tiles: torch.Tensor, strength: float) -> torch.Tensor:
     with torch.inference_mode():
         noise = TileNoise(0, range(len(tiles)))
-        *_, latent = model.restore(tiles, GenerationConfig(guidance_scale=strength), noise)
+        *_, latent = model.restore(tiles, InferenceConfig(guidance_scale=strength), noise)
         return latent
 
 
@@ -76,7 +76,7 @@ def test_fidelity_runs_from_the_code_to_the_expected_code(nano: Path) -> None:
     found = {}
     with torch.inference_mode():
         for fidelity in (0.0, 0.5, 1.0):
-            found[fidelity] = next(model.predict(tiles, GenerationConfig(fidelity=fidelity), TileNoise(0, [0, 1])))
+            found[fidelity] = next(model.predict(tiles, InferenceConfig(fidelity=fidelity), TileNoise(0, [0, 1])))
         first = found[0.0]
         assert torch.equal(first.vectors, model.quantizer.codebook[first.tokens])
         weights = first.logits.softmax(-1)
@@ -103,7 +103,7 @@ def test_attention_by_products_is_attention() -> None:
 
 def test_narrow_weights_compute_what_wide_ones_do(tmp_path: Path) -> None:
     """Weights held in bfloat16 and widened as they are used equal weights rounded once and held in float32."""
-    from varsr.device import Precision
+    from varsr.runtime.device import Precision
 
     path = tmp_path / "nano.safetensors"
     write_nano(path, LARGE)

@@ -9,19 +9,20 @@ from PIL import Image
 
 from tests.golden import DATA
 from training.crops import Crops, Mix, spoil
-from training.degradation import convolve, degrade, from_image
-from training.measures import MEASURES, Naturalness, dottedness
 from training.photographs import is_photographic, licence_of, split_of
-from varsr.imaging.resize import Picture, resize
+from varsr.evaluation.degradation import convolve, degrade, from_image
+from varsr.evaluation.metrics import MEASURES, Naturalness, dottedness
+from varsr.images.resize import resize
+from varsr.tiling.array import FloatImage
 
 
 @pytest.fixture(scope="module")
-def photograph() -> Picture:
+def photograph() -> FloatImage:
     return from_image(Image.open(DATA / "dandelion.jpg"))
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_measures_rank_degradations(photograph: Picture, name: str) -> None:
+def test_measures_rank_degradations(photograph: FloatImage, name: str) -> None:
     function, sign = MEASURES[name]
     size = photograph.shape[:2]
     blurred = {factor: resize(resize(photograph, (256 // factor,) * 2), size).clip(0, 1) for factor in (2, 4)}
@@ -30,17 +31,17 @@ def test_measures_rank_degradations(photograph: Picture, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("SSIM", 1), ("HaarPSI", 1), ("GMSD", 0), ("MDSI", 0)])
-def test_identical_pictures(photograph: Picture, name: str, value: float) -> None:
+def test_identical_pictures(photograph: FloatImage, name: str, value: float) -> None:
     assert MEASURES[name][0](photograph, photograph) == pytest.approx(value, abs=1e-6)
 
 
-def test_naturalness_prefers_the_sharp(photograph: Picture) -> None:
+def test_naturalness_prefers_the_sharp(photograph: FloatImage) -> None:
     natural = Naturalness([photograph, photograph[::-1], photograph[:, ::-1]])
     blurred = resize(resize(photograph, (64, 64)), photograph.shape[:2]).clip(0, 1)
     assert natural(photograph) < natural(blurred)
 
 
-def test_dots_are_told_from_sharpness(photograph: Picture) -> None:
+def test_dots_are_told_from_sharpness(photograph: FloatImage) -> None:
     """Faint ones at edges, which leave PSNR above 45 dB, are seen; sharpening and enlarging are not taken for them."""
     large = resize(photograph, tuple(4 * n for n in photograph.shape[:2])).clip(0, 1)
     edges = np.abs(np.gradient(large, axis=0))
@@ -52,7 +53,7 @@ def test_dots_are_told_from_sharpness(photograph: Picture) -> None:
     assert dottedness(sharpened) < 1.5 * dottedness(large)
 
 
-def test_degradation_is_seeded_and_keeps_its_promise(photograph: Picture) -> None:
+def test_degradation_is_seeded_and_keeps_its_promise(photograph: FloatImage) -> None:
     first, again, other = (degrade(photograph, (64, 48), 0.8, np.random.default_rng(s)) for s in (1, 1, 2))
     assert first.shape == (64, 48, 3)
     assert 0 <= first.min() <= first.max() <= 1
@@ -60,13 +61,13 @@ def test_degradation_is_seeded_and_keeps_its_promise(photograph: Picture) -> Non
     assert not np.array_equal(first, other)
 
 
-def test_convolution_with_an_impulse_moves_the_picture(photograph: Picture) -> None:
+def test_convolution_with_an_impulse_moves_the_picture(photograph: FloatImage) -> None:
     kernel = np.zeros((21, 21), np.float32)
     kernel[10, 11] = 1
     np.testing.assert_allclose(convolve(photograph, kernel)[:, 1:], photograph[:, :-1], atol=1e-5)
 
 
-def test_crops_are_aligned_pairs_the_same_for_the_same_seed(photograph: Picture, tmp_path: Path) -> None:
+def test_crops_are_aligned_pairs_the_same_for_the_same_seed(photograph: FloatImage, tmp_path: Path) -> None:
     Image.open(DATA / "dandelion.jpg").save(tmp_path / "a.png")
     mix = Mix(clean=1, negative=0, scales=(2,))
     first, again = (next(iter(Crops(tmp_path, 64, 4, seed=3, mix=mix))) for _ in range(2))
@@ -76,12 +77,12 @@ def test_crops_are_aligned_pairs_the_same_for_the_same_seed(photograph: Picture,
     assert first.labels.tolist() == [0, 0, 0, 0]
 
 
-def test_spoilt_targets_differ(photograph: Picture) -> None:
+def test_spoilt_targets_differ(photograph: FloatImage) -> None:
     for seed in range(6):
         assert np.abs(spoil(photograph, np.random.default_rng(seed)) - photograph).mean() > 0.005
 
 
-def test_what_is_photographic(photograph: Picture) -> None:
+def test_what_is_photographic(photograph: FloatImage) -> None:
     assert is_photographic(Image.open(DATA / "dandelion.jpg"))
     assert not is_photographic(Image.linear_gradient("L").convert("RGB"))
     assert not is_photographic(Image.new("RGB", (400, 400), "red"))

@@ -15,7 +15,7 @@ from training.progress import Trained
 from training.teaching import prepare, teach
 from training.tokenizer import Tokenizer, shorten
 from varsr.model import varsr as model_module
-from varsr.model.generation import GenerationConfig
+from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.weights.checkpoint import load_model
 
@@ -29,7 +29,7 @@ def test_teacher_forcing_predicts_what_inference_does(nano: Path, monkeypatch: p
         logits, hidden = teach(model.transformer, model.quantizer, model.prefix(tiles), lesson, labels, teaching.step)
         given = iter(lesson.targets)
         monkeypatch.setattr(model_module, "choose", lambda *_: next(given))
-        found = list(model.predict(tiles, GenerationConfig(guidance_scale=0), TileNoise(0, [0, 1])))
+        found = list(model.predict(tiles, InferenceConfig(guidance_scale=0), TileNoise(0, [0, 1])))
     assert torch.allclose(torch.cat([p.logits for p in found], dim=1), logits, atol=1e-4)
     assert torch.allclose(found[-1].hidden[0], hidden[:, -16:], atol=1e-4)
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import CPU, FLOAT32
 from tests.nano import LARGE, NANO, write_nano
-from varsr.device import Precision
 from varsr.errors import WeightsError
 from varsr.model.config import ModelConfig
+from varsr.runtime.device import Precision
 from varsr.weights.checkpoint import load_encoder, load_model, read_config
 
 
@@ -88,7 +88,7 @@ def test_a_truncated_file_is_refused(copy: Path) -> None:
 
 MEASURE = """
 import pathlib, sys, torch
-from varsr.device import Precision
+from varsr.runtime.device import Precision
 from varsr.weights.checkpoint import load_model
 def held(field):
     return int(next(l for l in open("/proc/self/status") if l.startswith(field)).split()[1]) * 1024

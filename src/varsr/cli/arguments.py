@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from varsr.batch.naming import FALLBACK
-from varsr.batch.plan import STREAM, Job
 from varsr.errors import OutputError, RequestError
-from varsr.files import is_special
-from varsr.imaging.formats import BY_SUFFIX
-from varsr.imaging.write import Encoding, check_folder
+from varsr.images.formats import BY_SUFFIX
+from varsr.images.write import Encoding, check_folder
+from varsr.jobs.naming import FALLBACK
+from varsr.jobs.plan import STREAM, Job
+from varsr.storage.local import is_special
 
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)

@@ -16,7 +16,7 @@ from varsr.cli.options import Debug, Quiet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from varsr.bench import Machine, Timing
+    from varsr.evaluation.benchmark import Machine, Timing
 
 _model = typer.Option("--model", "-m", envvar="VARSR_MODEL", help="As for upscale.", show_default="the default model")
 _batch = typer.Option("--batch", help="Tiles at a time, several sizes separated by commas.")
@@ -50,10 +50,10 @@ def bench(
     """
     import time
 
-    from varsr.bench import describe, measure, peak_memory
-    from varsr.device import limit_threads
-    from varsr.options import Options
-    from varsr.upscaler import Upscaler
+    from varsr.evaluation.benchmark import describe, measure, peak_memory
+    from varsr.runtime.cpu import limit_threads
+    from varsr.upscaling.options import Options
+    from varsr.upscaling.upscaler import Upscaler
     from varsr.weights.registry import default_model
 
     sizes, (width, height) = _numbers(batch, ","), _two(size)

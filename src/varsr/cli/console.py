@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from varsr.errors import OutputError, TooLittleMemoryError, VarsrError
 
 if TYPE_CHECKING:
-    from varsr.progress import Progress as Step
+    from varsr.upscaling.progress import Progress as Step
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress in a log
 

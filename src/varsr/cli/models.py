@@ -76,8 +76,8 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Convert the published pickles to one safetensors file, read as plain tensors: nothing in them is run."""
-    from varsr.device import DTYPES
     from varsr.errors import OutputError
+    from varsr.runtime.device import DTYPES
     from varsr.weights.convert import convert as convert_files
 
     if output.suffix != ".safetensors":
@@ -98,7 +98,7 @@ def info(
     import math
     from dataclasses import asdict
 
-    from varsr.preset import presets_of
+    from varsr.upscaling.preset import presets_of
     from varsr.weights.checkpoint import read_config, read_shapes
     from varsr.weights.presets import preset_tables
     from varsr.weights.store import locate_installed

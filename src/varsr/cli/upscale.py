@@ -176,15 +176,15 @@ def upscale(
 
     curl -s https://example.org/a.jpg | varsr upscale - -o - --format png | feh -
     """
-    from varsr.batch.naming import Naming, format_named  # heavy imports wait until a command runs
-    from varsr.batch.outcome import Policy
-    from varsr.batch.plan import Plan, Shard, plan
     from varsr.cli.arguments import check_combination, color_named, for_device, input_paths, output_folder, single_job
     from varsr.cli.console import messages
     from varsr.cli.work import Work, announce, carry_out
-    from varsr.imaging.size import TargetSize
-    from varsr.imaging.write import Encoding
-    from varsr.options import Options
+    from varsr.images.size import TargetSize
+    from varsr.images.write import Encoding
+    from varsr.jobs.naming import Naming, format_named  # heavy imports wait until a command runs
+    from varsr.jobs.outcome import Policy
+    from varsr.jobs.plan import Plan, Shard, plan
+    from varsr.upscaling.options import Options
     from varsr.weights.registry import default_model
 
     named = {"width": width, "height": height, "longest": longest, "megapixels": megapixels}

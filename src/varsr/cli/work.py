@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from varsr.batch.outcome import Outcome, Policy
-from varsr.batch.plan import STREAM, Job
-from varsr.batch.run import Clock, Run
 from varsr.choices import DtypeName
 from varsr.cli.console import messages, one_line
-from varsr.device import limit_threads, pick_device
-from varsr.imaging.photo import Photo
-from varsr.imaging.size import Size, TargetSize
-from varsr.imaging.write import Encoding
-from varsr.options import Options
-from varsr.restoration import Restoration
-from varsr.upscaler import Upscaler
+from varsr.images.photo import Photo
+from varsr.images.size import Size, TargetSize
+from varsr.images.write import Encoding
+from varsr.jobs.outcome import Outcome, Policy
+from varsr.jobs.plan import STREAM, Job
+from varsr.jobs.run import Clock, Run
+from varsr.runtime.cpu import limit_threads
+from varsr.runtime.device import pick_device
+from varsr.upscaling.options import Options
+from varsr.upscaling.restoration import Restoration
+from varsr.upscaling.upscaler import Upscaler
 from varsr.weights.cache import cache_folder, temporary_cache
 from varsr.weights.store import is_first_use, locate
 

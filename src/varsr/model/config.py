@@ -133,11 +133,6 @@ class ModelConfig:
         return self.latent_side * self.tokenizer.stride
 
     @property
-    def is_small(self) -> bool:
-        """Whether a batch of tiles, not the weights, is what takes memory and keeps a processor busy."""
-        return self.transformer.width <= 512
-
-    @property
     def prefix_side(self) -> int:
         """Prefix tokens along one side of a tile."""
         return self.tile_side // self.prefix.stride
@@ -151,13 +146,6 @@ class ModelConfig:
     def stage_lengths(self) -> tuple[int, ...]:
         """Tokens that enter the transformer at each scale, the prefix counted with the first."""
         return (self.prefix_length, *(side**2 for side in self.scales[1:]))
-
-    @property
-    def bytes_a_tile(self) -> int:
-        """A rough count of the memory that a tile of a batch takes, in float32 and with both of its labels."""
-        cache = 2 * self.transformer.depth * self.transformer.width * sum(self.stage_lengths)
-        widest = 12 * self.transformer.width * max(self.stage_lengths)
-        return 4 * (2 * (cache + widest) + 64 * self.tile_side**2)
 
     def to_json(self) -> str:
         """The configuration as JSON, as stored in a checkpoint."""

@@ -12,7 +12,7 @@ from varsr.model import guidance
 from varsr.model.attention import KeyValueCache
 from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
-from varsr.model.generation import GenerationConfig
+from varsr.model.inference import InferenceConfig
 from varsr.model.prefix import PrefixEncoder
 from varsr.model.quantizer import Quantizer
 from varsr.model.sampling import Noise, choose
@@ -52,7 +52,7 @@ class VARSR(nn.Module):
         self.corrector = Corrector(config.corrector, config.tokenizer.channels, width)
         self.decoder = Decoder(config.tokenizer)
 
-    def predict(self, tiles: Tensor, generation: GenerationConfig, noise: Noise) -> Iterator[Prediction]:
+    def predict(self, tiles: Tensor, generation: InferenceConfig, noise: Noise) -> Iterator[Prediction]:
         """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale."""
         config, transformer, quantizer = self.config, self.transformer, self.quantizer
         strength, sampling = generation.guidance_scale, generation.sampling
@@ -121,7 +121,7 @@ class VARSR(nn.Module):
         index = chosen[..., None].expand_as(negative)
         return torch.cat((positive, positive.scatter(1, index, negative)))
 
-    def correct(self, last: Prediction, generation: GenerationConfig, noise: Noise) -> Tensor:
+    def correct(self, last: Prediction, generation: InferenceConfig, noise: Noise) -> Tensor:
         """The last scale's latent (T, Z, P, P) with the corrector's sample added, where tokens were computed."""
         z = self.corrector_condition(last)
         cells, channels = self.config.latent_side**2, self.config.tokenizer.channels
@@ -140,7 +140,7 @@ class VARSR(nn.Module):
         """What the corrector is told of each token of the last scale: (G, T, L, C)."""
         return last.hidden + self.transformer.word_embed(last.vectors.to(last.hidden.dtype))
 
-    def restore(self, tiles: Tensor, generation: GenerationConfig, noise: Noise) -> Iterator[Tensor]:
+    def restore(self, tiles: Tensor, generation: InferenceConfig, noise: Noise) -> Iterator[Tensor]:
         """Latents (T, Z, P, P) of tiles (T, 3, S, S) after each scale, then corrected ones; the last are the result."""
         for prediction in self.predict(tiles, generation, noise):
             yield prediction.latent

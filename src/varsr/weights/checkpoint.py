@@ -13,13 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from varsr.device import Precision
-from varsr.errors import OutputError, WeightsError
-from varsr.files import reason, replacing
+from varsr.errors import OutputError, WeightsError, describe
 from varsr.model.config import ModelConfig
-from varsr.model.int8 import round_to_int8
 from varsr.model.tokenizer import Encoder
 from varsr.model.varsr import VARSR
+from varsr.runtime.device import Precision
+from varsr.runtime.engine import is_small
+from varsr.runtime.int8 import round_to_int8
+from varsr.storage.local import replacing
 from varsr.weights import legacy
 
 FORMAT = "varsr-1"
@@ -42,7 +43,7 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], config: ModelConfig
             save_file(tensors, temporary, metadata)
     except (OSError, SafetensorError) as error:
         raise OutputError(
-            f"{path} could not be written ({reason(error)}).", "Free some space or choose another place."
+            f"{path} could not be written ({describe(error)}).", "Free some space or choose another place."
         ) from error
 
 
@@ -77,7 +78,7 @@ def _read_header(path: Path) -> _Header:
         raise WeightsError(f"There is no model at {path}.", "Check the path.") from error
     except (OSError, SafetensorError) as error:
         raise WeightsError(
-            f"{path} is no readable safetensors file ({reason(error)}).", "Download or convert it again."
+            f"{path} is no readable safetensors file ({describe(error)}).", "Download or convert it again."
         ) from error
     if metadata.get("format") != FORMAT or "config" not in metadata:
         raise WeightsError(
@@ -132,7 +133,7 @@ def load_model(path: Path, device: torch.device, precision: Precision) -> VARSR:
     header = _read_header(path)
     config = header.config
     check_keys(header.shapes, config, describe=str, source=str(path))
-    if config.is_small:  # to widen its matrices at each use would take longer than the memory saved is worth
+    if is_small(config):  # to widen its matrices at each use would take longer than the memory saved is worth
         precision = replace(precision, weights=precision.compute)
     with torch.device("meta"):
         model = VARSR(config)

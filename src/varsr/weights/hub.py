@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from varsr.errors import WeightsError
-from varsr.files import reason
+from varsr.errors import WeightsError, describe
 from varsr.weights.cache import hub_cache
 from varsr.weights.registry import RemoteFile
 
@@ -98,11 +97,11 @@ def _fetch(repository: str, revision: str, name: str) -> Path:
         raise WeightsError(f"{name} of {where} was refused (HTTP {status}).", advice) from error
     except OSError as error:
         raise WeightsError(
-            f"{name} of {where} could not be stored ({reason(error)}).",
+            f"{name} of {where} could not be stored ({describe(error)}).",
             "Free some space, or set HF_HOME to another disk.",
         ) from error
     except Exception as error:  # the connection library's own errors, which change with the Hub library's version
-        raise WeightsError(f"{name} of {where} could not be downloaded ({reason(error)}).", _AGAIN) from error
+        raise WeightsError(f"{name} of {where} could not be downloaded ({describe(error)}).", _AGAIN) from error
 
 
 def _verify(path: Path, file: RemoteFile, repository: str) -> None:

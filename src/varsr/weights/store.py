@@ -7,9 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from varsr.choices import DtypeName, StoredDtype
-from varsr.device import DTYPES
-from varsr.errors import OutputError, RequestError, WeightsError
-from varsr.files import reason
+from varsr.errors import OutputError, RequestError, WeightsError, describe
+from varsr.runtime.device import DTYPES
 from varsr.weights import hub
 from varsr.weights.cache import cache_folder
 from varsr.weights.convert import convert
@@ -45,7 +44,7 @@ def locate(model: str, dtype: DtypeName = "auto", say: Say = lambda _: None) -> 
             return _only_model_in(path)
         exists = path.exists()
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({reason(error)}).", "Check its permissions.") from error
+        raise WeightsError(f"{path} cannot be read ({describe(error)}).", "Check its permissions.") from error
     if not exists and _REPOSITORY.fullmatch(model):
         raise WeightsError(f"{model} does not exist.", f"If it is a repository of the Hub, write hf:{model}")
     if exists or path.suffix or len(path.parts) > 1:

@@ -1,0 +1,1 @@
+"""Methods compared: metrics, degradations, benchmarks."""

@@ -1,0 +1,198 @@
+"""How fast a model is on this machine: seconds, memory and share of the matrix peak, stage by stage."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from varsr.model.inference import InferenceConfig
+from varsr.model.sampling import TileNoise
+from varsr.model.varsr import VARSR
+from varsr.runtime.engine import Engine, Recipe
+from varsr.runtime.memory import memory_errors
+from varsr.tiling.grid import Tile
+from varsr.upscaling.upscaler import Upscaler
+
+Mark = Callable[[str], None]
+PEAK_SIDES = (1024, 2048, 4096)  # of the matrices whose products are taken for what the machine can do
+PEAK_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured. `peak` is in operations a second, for large matrix products in the type computed in."""
+
+    device: str
+    threads: int
+    torch: str
+    dtype: str
+    peak: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds of each stage for a batch of tiles, and what it takes in operations."""
+
+    tiles: int
+    seconds: dict[str, float]
+    operations: dict[str, int]
+    first: float
+    """Seconds of what runs of this size come first, in which memory and kernels are made ready."""
+
+    @property
+    def total(self) -> float:
+        """Seconds for the batch."""
+        return sum(self.seconds.values())
+
+    @property
+    def per_tile(self) -> float:
+        """Seconds for one of its tiles."""
+        return self.total / self.tiles
+
+    def of_picture(self, tiles: Sequence[Tile], windows: Sequence[Tile]) -> float:
+        """Seconds for a picture of these tiles, decoded in these windows."""
+        decoder = self.seconds["decoder"] / self.tiles
+        decoded = sum((window.side / tiles[0].side) ** 2 for window in windows)
+        return len(tiles) * (self.per_tile - decoder) + decoded * decoder
+
+    def share(self, machine: Machine, stage: str | None = None) -> float:
+        """Of the machine's peak, in a stage or in all."""
+        if stage is None:
+            return sum(self.operations.values()) / self.total / machine.peak
+        return self.operations[stage] / self.seconds[stage] / machine.peak
+
+
+def describe(upscaler: Upscaler) -> Machine:
+    """The machine and what matrix products reach on it."""
+    device = upscaler.engine.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    dtype = upscaler.dtype
+    return Machine(
+        f"{name} ({device})",
+        torch.get_num_threads(),
+        torch.__version__,
+        "int8" if upscaler.engine.precision.int8 else str(dtype).removeprefix("torch."),
+        matrix_peak(device, dtype),
+    )
+
+
+def measure(
+    upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, generation: InferenceConfig, on_run: Callable[[], None]
+) -> list[Timing]:
+    """Time each batch size `runs` times, once it is ready. Raises `TooLittleMemoryError`."""
+    timings = []
+    for tiles in batch_sizes:
+        with memory_errors(upscaler.engine.device), torch.inference_mode():
+            batch = _tiles(upscaler, tiles)
+            measured = []
+            for _ in range(upscaler.engine.runs_until_ready + runs):
+                measured.append(_timed(upscaler.engine, batch, generation))
+                on_run()
+        first, others = measured[:-runs], measured[-runs:]
+        seconds = {stage: statistics.median(run[stage] for run in others) for stage in others[0]}
+        ready = sum(sum(run.values()) for run in first)
+        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, generation), ready))
+    return timings
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that CUDA tensors took, elsewhere the most that the process had in memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def operations(upscaler: Upscaler, tiles: int, generation: InferenceConfig) -> dict[str, int]:
+    """Floating-point operations of each stage, counted without computing them."""
+    config, dtype = upscaler.model.config, upscaler.dtype
+    with torch.device("meta"):
+        model = VARSR(config).to("meta", dtype)
+        batch = torch.empty(tiles, 3, config.tile_side, config.tile_side, dtype=dtype)
+    model.quantizer.float()  # these two are float32 whatever the rest is
+    model.transformer.rotary = model.transformer.rotary.float()
+    counted: dict[str, int] = {}
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        _stages(
+            Engine(model, torch.device("meta"), upscaler.engine.precision),
+            batch,
+            generation,
+            lambda name: counted.update({name: counter.get_total_flops() - sum(counted.values())}),
+        )
+    return counted
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of matrix products, the best that any of several sizes reaches in several runs."""
+    best = 0.0
+    for side in PEAK_SIDES:
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+        for _ in range(PEAK_RUNS):
+            _wait(device)
+            start = time.perf_counter()
+            a @ b
+            _wait(device)
+            best = max(best, 2 * side**3 / (time.perf_counter() - start))
+    return best
+
+
+def _stages(engine: Engine, tiles: Tensor, generation: InferenceConfig, mark: Mark) -> None:
+    """Restore tiles and call `mark` with the name of each stage as it is done; the first has the prefix in it."""
+    config = engine.model.config
+    recipe = Recipe(generation, 0)
+    names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:]), "corrector"]
+    noise = TileNoise(0, range(len(tiles)))
+    for name, latent in zip(names, engine.restore(tiles, noise, recipe), strict=True):  # noqa: B007, the last counts
+        mark(name)
+    engine.model.decoder(latent.to(tiles.dtype), tiles)
+    mark("decoder")
+
+
+def _timed(engine: Engine, tiles: Tensor, generation: InferenceConfig) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    _wait(tiles.device)
+    last = time.perf_counter()
+
+    def mark(stage: str) -> None:
+        nonlocal last
+        _wait(tiles.device)
+        now = time.perf_counter()
+        seconds[stage], last = now - last, now
+
+    _stages(engine, tiles, generation, mark)
+    return seconds
+
+
+def _tiles(upscaler: Upscaler, count: int) -> Tensor:
+    """Smooth noise: the time does not depend on what a picture shows."""
+    side = upscaler.model.config.tile_side
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 8, 8, generator=generator) * 2 - 1
+    pixels = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    return pixels.to(upscaler.engine.device, upscaler.dtype)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

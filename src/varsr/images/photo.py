@@ -1,0 +1,188 @@
+"""A picture as people have it: pixels and all that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from varsr.errors import RequestError
+from varsr.images.alpha import bleed
+from varsr.images.coding import Coding, coded
+from varsr.images.metadata import NO_METADATA, Metadata
+from varsr.images.profile import transform_of
+from varsr.images.resize import enlarged_rows, resize
+from varsr.images.rounding import rounded
+from varsr.images.size import Size
+from varsr.tiling.array import FloatImage
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
+
+    `own_color` is the colour of the input in the file's own profile where that is not sRGB. `deep` pictures have
+    more than eight bits a channel. Of an animation or of a file of several pages this is the first picture, and the
+    others are `following` it; `duration` is in milliseconds. `notes` tell what of the file could not be kept.
+    """
+
+    color: FloatImage
+    alpha: FloatImage | None = None
+    grey: bool = False
+    deep: bool = False
+    format: str = "PNG"
+    metadata: Metadata = NO_METADATA
+    own_color: FloatImage | None = None
+    following: tuple[Photo, ...] = ()
+    duration: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def transparent(self) -> bool:
+        """True where any pixel of any frame is transparent."""
+        return any(frame.alpha is not None and frame.alpha.min() < 1 for frame in self.frames)
+
+    @property
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return self.color.shape[0], self.color.shape[1]
+
+    @property
+    def frames(self) -> tuple[Photo, ...]:
+        """The picture itself and those that follow it."""
+        return (self, *self.following)
+
+    def restored(self, color: FloatImage) -> Photo:
+        """The same photo enlarged: with other colour, given in sRGB, and all else resized to it."""
+        size = color.shape[0], color.shape[1]
+        alpha, own = (None if x is None else resize(x, size).clip(0, 1) for x in (self.alpha, self.own_color))
+        return replace(self, color=color, alpha=alpha, own_color=own)
+
+    def without_profile(self) -> Photo:
+        """The same photo with its colours in sRGB."""
+        frames = tuple(frame.without_profile() for frame in self.following)
+        return replace(self, own_color=None, metadata=replace(self.metadata, icc_profile=None), following=frames)
+
+    def without_alpha(self) -> Photo:
+        """The same photo without its transparency, the colour as it is under it."""
+        return replace(self, alpha=None, following=tuple(frame.without_alpha() for frame in self.following))
+
+    def on(self, background: tuple[int, int, int]) -> Photo:
+        """The same photo put on a background in sRGB, 0 to 255."""
+        following = tuple(frame.on(background) for frame in self.following)
+        if self.alpha is None:
+            return replace(self, following=following)
+        behind = np.array(background, np.float32) / np.float32(255)
+        neutral = len(set(background)) == 1
+        if self.grey and not neutral:  # it becomes one in colour, which a grey profile does not describe
+            return replace(self, grey=False).without_profile().on(background)
+        color = self.color * self.alpha + behind * (1 - self.alpha)
+        transform = transform_of(self.metadata.icc_profile or b"")
+        own = self.own_color
+        if own is not None and transform is not None:
+            own = own * self.alpha + transform.color_of(behind) * (1 - self.alpha)
+        return replace(self, color=color, own_color=own, alpha=None, following=following)
+
+    def channels(self) -> FloatImage:
+        """All channels as they go into a file: (H, W, C), C = 1 to 4, in the file's own colours."""
+        return self._channels(self.color, self.alpha, self.own_color)
+
+    def channel_bands(self, size: Size, bands: Iterable[FloatImage]) -> Iterator[FloatImage]:
+        """The channels of this photo enlarged to `size`, whose colour in sRGB comes in bands of rows."""
+        top = 0
+        for band in bands:
+            rows = top, top + len(band)
+            alpha, own = (
+                None if x is None else enlarged_rows(x, size, *rows).clip(0, 1) for x in (self.alpha, self.own_color)
+            )
+            yield self._channels(band, alpha, own)
+            top += len(band)
+
+    def _channels(self, color: FloatImage, alpha: FloatImage | None, own: FloatImage | None) -> FloatImage:
+        transform = transform_of(self.metadata.icc_profile or b"") if own is not None else None
+        if transform is not None and own is not None:
+            color = transform.from_srgb(color, own)
+        if self.grey:
+            color = color.mean(-1, keepdims=True)
+        return color if alpha is None else np.concatenate((color, alpha), axis=-1)
+
+
+def from_channels(
+    channels: FloatImage,
+    format: str = "PNG",
+    metadata: Metadata = NO_METADATA,
+    deep: bool = False,
+    coding: Coding | None = None,
+) -> Photo:
+    """Channels (H, W, C), C = 1 to 4, as a photo; `coding` tells their colours where there is no profile."""
+    if metadata.icc_profile is None and coding is not None:
+        channels, metadata = coded(channels, metadata, coding)
+    count = channels.shape[-1]
+    alpha = channels[..., -1:] if count in (2, 4) else None
+    own = np.repeat(channels[..., :1], 3, axis=-1) if count < 3 else channels[..., :3]
+    if alpha is not None:
+        own = bleed(own, alpha)
+    transform = transform_of(metadata.icc_profile) if metadata.icc_profile else None
+    if transform is None or (transform.grey and count >= 3):
+        return Photo(own, alpha, count < 3, deep, format, metadata)
+    return Photo(transform.to_srgb(own), alpha, count < 3, deep, format, metadata, own)
+
+
+def from_image(
+    image: Image.Image, format: str = "PNG", metadata: Metadata = NO_METADATA, coding: Coding | None = None
+) -> Photo:
+    """A Pillow image of any mode as a photo.
+
+    Modes I and F hold 0 to 255 or, where a value is larger, 0 to 65,535; F also 0 to 1, where none is larger. Raises
+    `RequestError` for values that are no numbers.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = _wide_values(image)
+        return from_channels(values, format, metadata, deep=True, coding=coding)
+    if image.mode == "LAB":
+        image = _from_lab(image)
+    grey = image.mode in ("1", "L", "LA", "La")
+    mode = ("LA" if grey else "RGBA") if image.has_transparency_data else ("L" if grey else "RGB")
+    pixels = np.array(image if image.mode == mode else image.convert(mode), dtype=np.float32)
+    pixels /= 255  # in place and without a copy to convert: of a large picture each would be much
+    return from_channels(pixels if pixels.ndim == 3 else pixels[..., None], format, metadata, coding=coding)
+
+
+def _wide_values(image: Image.Image) -> FloatImage:
+    values = np.asarray(image, dtype=np.float32)[..., None]
+    if not np.isfinite(values).all():
+        raise RequestError("The image holds values that are not numbers.", "Replace NaN and infinity before.")
+    largest = float(values.max(initial=0))
+    full = 65_535.0 if image.mode.startswith("I;16") or largest > 255 else 255.0
+    if image.mode == "F" and largest <= 1:
+        full = 1.0
+    return (values / np.float32(full)).clip(0, 1)
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
+    assert converted is not None
+    return converted
+
+
+def to_image(photo: Photo) -> Image.Image:
+    """A photo as a Pillow image of eight bits: L, LA, RGB or RGBA."""
+    return image_of([photo.channels()])
+
+
+def with_metadata(image: Image.Image, metadata: Metadata) -> Image.Image:
+    """An image whose `save` writes the metadata, as Pillow's own for images that it opened does not."""
+    kept = {"exif": metadata.exif, "icc_profile": metadata.icc_profile, "dpi": metadata.dpi, "xmp": metadata.xmp}
+    found = {name: value for name, value in kept.items() if value is not None}
+    image.info.update(found)
+    image.encoderinfo = found
+    return image
+
+
+def image_of(bands: Iterable[FloatImage]) -> Image.Image:
+    """Bands of rows of all channels (rows, W, C) as a Pillow image of eight bits."""
+    pixels = np.concatenate([rounded(band, np.dtype(np.uint8)) for band in bands])
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

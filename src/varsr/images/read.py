@@ -1,0 +1,307 @@
+"""Reading image files."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+
+from varsr.errors import InputError, describe
+from varsr.images import png, signature
+from varsr.images.coding import Coding
+from varsr.images.deep import is_deep, read_deep
+from varsr.images.describe import exif_of, iptc_of_tiff, metadata_of, with_coding
+from varsr.images.exif import ORIENTATION, descriptive, descriptive_of_tiff, page_offsets
+from varsr.images.formats import RAW_SUFFIXES, READ
+from varsr.images.metadata import Metadata
+from varsr.images.photo import Photo, from_channels, from_image
+from varsr.tiling.array import FloatImage
+
+_SUBFILE_TYPE = 254  # of a page of a TIFF
+_COMPRESSION, _RARE_COMPRESSIONS = 259, (34887, 50001, 50002)  # LERC, WebP, JPEG XL
+_SMALLER, _MASK = 1, 4  # bits of it: a smaller version of another page, another page's transparency
+_MPO = "MPO"
+"""What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
+screens, depth or a second view."""
+_ONE_IS_SHOWN = (_MPO, "HEIF")
+"""Formats with further pictures that programs do not show; they are left out."""
+_TURNS = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT,),
+    3: (Image.Transpose.ROTATE_180,),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM,),
+    5: (Image.Transpose.TRANSPOSE,),
+    6: (Image.Transpose.ROTATE_270,),
+    7: (Image.Transpose.TRANSVERSE,),
+    8: (Image.Transpose.ROTATE_90,),
+}
+"""The turn that makes each EXIF orientation upright."""
+
+
+def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
+    """Read an image upright, with its metadata.
+
+    Raises `InputError` where the file holds none that is whole, or one of more than `max_pixels`.
+    """
+    if path.suffix.lower() in RAW_SUFFIXES:
+        raise InputError(f"{path} is a raw photograph.", "Develop it first, to a TIFF or PNG of 16 bits a channel.")
+    return _read(path, str(path), max_pixels)
+
+
+def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:
+    """Read an image from a stream, which need not seek."""
+    return _read(io.BytesIO(stream.read()), "standard input", max_pixels)
+
+
+def photo_of(image: Image.Image) -> Photo:
+    """An opened or computed Pillow image as a photo: upright, with its profile and metadata. Its file stays open.
+
+    Raises `InputError` where its content cannot be decoded.
+    """
+    try:
+        upright = image.copy()
+        orientation = _loaded(upright)
+        raw = image.info.get("exif")
+        metadata = metadata_of(upright, descriptive(raw if isinstance(raw, bytes) else upright.getexif().tobytes()))
+        return _from_loaded(upright, "PNG", metadata, orientation, None)
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"The image could not be decoded ({describe(error)}).", "Is its file whole?") from error
+
+
+def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
+    try:
+        with warnings.catch_warnings(), _without_pillows_limits(), _opened(file) as opened:
+            warnings.simplefilter("ignore")  # what Pillow merely warns of is either fine or fails below
+            photo = _read_opened(opened, path, max_pixels)
+            if any(0 in frame.size for frame in photo.frames):
+                raise InputError(f"{path} holds no pixels.", "The file may be damaged.")
+            return photo
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.", "Check the path.") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder.", "Name an image in it.") from error
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read ({describe(error)}).", "Check its permissions.") from error
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise InputError(
+            f"{path} could not be read ({describe(error)}).", "The file may be damaged or incomplete."
+        ) from error
+
+
+def _read_opened(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
+    try:
+        with Image.open(file, formats=_readable()) as image:
+            if image.format == "TIFF" and (image.mode in ("I", "F", "LAB") or _needs_tifffile(image)):
+                return _tiff_without_pillow(file, path, max_pixels)
+            return _photo(image, file, path, max_pixels)
+    except (UnidentifiedImageError, SyntaxError) as error:
+        file.seek(0)
+        head = file.read(512)
+        found = signature.readable_format(head)
+        if found == "PNG":
+            file.seek(0)
+            data = file.read()
+            whole = png.repaired(data)
+            if whole != data:  # once more, without what is damaged and not needed
+                return _read_opened(io.BytesIO(whole), path, max_pixels)
+        if found == "TIFF":
+            return _tiff_without_pillow(file, path, max_pixels)
+        if depth := _jpeg_depth(file) if found == "JPEG" else None:
+            raise InputError(f"{path} is a JPEG with {depth} bits a channel.", "Save it with 8 bits.") from error
+        if found == "HEIF" and "HEIF" not in _readable():
+            raise InputError(f"{path} is a HEIF image.", 'Install the plug-in: pip install "varsr[heif]"') from error
+        advice = f"Formats that are read: {', '.join(_readable())}."
+        if head.strip(b"\0") and found is not None:
+            advice = "Copy or download it again."
+        raise InputError(f"{path} {signature.contents(head)}.", advice) from error
+
+
+def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
+    if image.format != "TIFF":  # whose first page may be a thumbnail
+        _check_size(image.width, image.height, path, max_pixels)  # before its frames are counted
+    numbers = _pictures(image)
+    if image.tell() != numbers[0]:
+        image.seek(numbers[0])
+    _check_size(image.width, image.height, path, max_pixels)
+    frames = []
+    for number in numbers:
+        if number != image.tell():
+            image.seek(number)
+            _check_size(image.width, image.height, path, max_pixels)
+        frame = _frame(image, file, number, alone=len(numbers) == 1)
+        duration = image.info.get("duration")  # some formats tell it only once the frame is loaded
+        frames.append(replace(frame, duration=None if duration is None else round(duration)))
+    return replace(frames[0], following=tuple(frames[1:]))
+
+
+def _check_size(width: int, height: int, path: str, max_pixels: int | None) -> None:
+    if max_pixels is not None and width * height > max_pixels:
+        raise InputError(
+            f"{path} has {width} x {height} pixels, more than {max_pixels}.", "Raise --max-pixels if you trust it."
+        )
+
+
+@contextmanager
+def _without_pillows_limits() -> Iterator[None]:
+    """How many pixels are too many is the caller's to say, and an editor's history in XMP may exceed a megabyte."""
+    pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    text, PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = pixels, text
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """The file, closed in the end whatever happens, which Pillow does not always see to; a pipe's content in memory."""
+    if not isinstance(file, Path):
+        yield file
+        return
+    with file.open("rb") as opened:
+        yield opened if opened.seekable() else io.BytesIO(opened.read())
+
+
+def _pictures(image: Image.Image) -> list[int]:
+    """The numbers of a file's pictures, without those that are smaller versions of another or belong to it."""
+    count = getattr(image, "n_frames", 1)
+    if count == 1 or image.format in _ONE_IS_SHOWN:
+        return [image.tell()]
+    if getattr(image, "default_image", False):
+        return list(range(1, count))  # of an APNG: it is for programs that show no animations
+    if image.format != "TIFF":
+        return list(range(count))
+    return [number for number in range(count) if _is_page(image, number)] or [0]
+
+
+def _is_page(image: Image.Image, number: int) -> bool:
+    image.seek(number)
+    return not image.tag_v2.get(_SUBFILE_TYPE, 0) & (_SMALLER | _MASK)  # type: ignore[attr-defined]
+
+
+def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Photo:
+    """A picture of an opened file, upright; `number` is its place in the file."""
+    format = "JPEG" if image.format == _MPO else image.format or "PNG"
+    sixteen, pixels = is_deep(image, file), None
+    notes: tuple[str, ...] = ()
+    try:
+        orientation = _loaded(image)
+    except OSError:
+        if format != "TIFF":
+            raise
+        orientation = image.getexif().get(ORIENTATION, 1)
+        pixels = read_deep(file, format, number)  # tifffile knows more compressions
+    if sixteen and pixels is None:
+        if alone or format == "TIFF":
+            pixels = read_deep(file, format, number)
+        else:
+            sixteen, notes = False, ("the frames of the animation were read with 8 bits a channel",)
+    metadata, coding = with_coding(metadata_of(image, exif_of(image, file, number)), format, file)
+    if format == "TIFF":
+        metadata = replace(metadata, iptc=iptc_of_tiff(file, number))
+    if pixels is not None:
+        photo = from_channels(_turned(pixels, orientation), format, metadata, sixteen, coding)
+    else:
+        photo = _from_loaded(image, format, metadata, orientation, coding)
+    return replace(photo, notes=notes)
+
+
+def _from_loaded(image: Image.Image, format: str, metadata: Metadata, orientation: int, coding: Coding | None) -> Photo:
+    for turn in () if format == "TIFF" else _TURNS.get(orientation, ()):  # Pillow has turned a TIFF
+        image = image.transpose(turn)
+    if image.mode == "CMYK":
+        image = _without_ink(image, metadata.icc_profile)
+        metadata = replace(metadata, icc_profile=None)
+    return from_image(image, format, metadata, coding)
+
+
+def _loaded(image: Image.Image) -> int:
+    """Load a picture and return its orientation as the file has it: Pillow turns a TIFF meanwhile and forgets it."""
+    orientation: int = image.getexif().get(ORIENTATION, 1)
+    image.load()
+    return orientation
+
+
+def _without_ink(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A CMYK picture in sRGB, by its profile where it has one."""
+    if profile is None:
+        return image.convert("RGB")
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB")
+    return converted or image.convert("RGB")
+
+
+def _turned(pixels: FloatImage, orientation: int) -> FloatImage:
+    """Pixels as an EXIF orientation, 1 to 8, wants them shown."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _needs_tifffile(image: Image.Image) -> bool:
+    """True for a TIFF that Pillow would open and then fail to decode, with words on standard error."""
+    return image.tag_v2.get(_COMPRESSION) in _RARE_COMPRESSIONS  # type: ignore[attr-defined]
+
+
+def _tiff_without_pillow(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
+    """A TIFF of a kind that Pillow does not know. Raises `InputError` with the reason where it is not read at all."""
+    count = len(page_offsets(file))
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        pages = [tiff.pages[number].aspage() for number in range(count)]
+    if not pages:
+        raise InputError(f"{path} is a TIFF without pages.", "The file may be damaged.")
+    numbers = [n for n, page in enumerate(pages) if not page.subfiletype & (_SMALLER | _MASK)] or [0]
+    _check_size(pages[numbers[0]].imagewidth, pages[numbers[0]].imagelength, path, max_pixels)
+    frames = []
+    for number in numbers:
+        page = pages[number]
+        try:
+            pixels = read_deep(file, "TIFF", number)
+        except ValueError as error:
+            raise InputError(f"{path} is a TIFF that is not read: {error}.", "Save it as RGB with 16 bits.") from error
+        tags = page.tags
+        orientation = int(tags[ORIENTATION].value) if ORIENTATION in tags else 1
+        profile = tags[34675].value if 34675 in tags else None
+        metadata = Metadata(exif=descriptive_of_tiff(file, page.offset), icc_profile=profile)
+        frames.append(from_channels(_turned(pixels, orientation), "TIFF", metadata, deep=(page.bitspersample or 8) > 8))
+    return replace(frames[0], following=tuple(frames[1:]))
+
+
+def _jpeg_depth(file: BinaryIO) -> int | None:
+    """Bits a channel of a JPEG that has other than eight; None where it has or where it is damaged."""
+    file.seek(2)
+    while (marker := file.read(4))[:1] == b"\xff" and len(marker) == 4:
+        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
+            depth = file.read(1)
+            return depth[0] if depth and depth[0] != 8 else None
+        file.seek(int.from_bytes(marker[2:], "big") - 2, 1)
+    return None
+
+
+@cache
+def _readable() -> tuple[str, ...]:
+    """The formats that Pillow reads here: HEIF among them where its plug-in is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return READ
+    register_heif_opener()
+    return (*READ, "HEIF")

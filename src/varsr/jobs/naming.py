@@ -1,0 +1,81 @@
+"""What results are called and where they go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+
+from varsr.errors import RequestError
+from varsr.images.formats import BY_SUFFIX, FORMATS, Format
+from varsr.images.size import LABEL
+
+DEFAULT_TEMPLATE = "{stem}_{size}{ext}"
+FIELDS = ("stem", "size", "scale", "ext", "source_ext", "model")
+FALLBACK = ".png"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How outputs are named: a template over FIELDS, in `folder` or beside the input, in `format` or the input's."""
+
+    template: str = DEFAULT_TEMPLATE
+    folder: Path | None = None
+    format: Format | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `RequestError` where the template has fields that there are not, or names a folder."""
+        try:
+            name = self.template.format(**dict.fromkeys(FIELDS, "x"))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise RequestError(
+                f"The name {self.template!r} cannot be filled in ({error}).",
+                f"Fields are {', '.join('{' + f + '}' for f in FIELDS)}.",
+            ) from error
+        if not name or name != Path(name).name:
+            raise RequestError(
+                f"The name {self.template!r} is no plain file name.", "Choose the folder with --output-dir."
+            )
+
+    def target(self, source: Path, root: Path, values: Mapping[str, str]) -> Path:
+        """The output of `source`, found under `root`, whose place under it is kept in `folder`."""
+        suffix = self.suffix(source)
+        name = self.template.format(**{**values, "stem": source.stem, "ext": suffix, "source_ext": source.suffix[1:]})
+        if "{ext}" not in self.template and Path(name).suffix.lower() not in BY_SUFFIX:
+            name += suffix
+        if self.folder is None:
+            return source.with_name(name)
+        return self.folder / source.parent.relative_to(root) / name
+
+    def is_result(self, path: Path, values: Mapping[str, str]) -> bool:
+        """True for a file that is named as the template names results, of any image at any size."""
+        patterns = {
+            "stem": ".+", "size": LABEL.pattern, "scale": r"\d+(?:\.\d+)?|[whl]\d+|\d+(?:\.\d+)?mp",
+            "ext": r"\.\w+", "source_ext": r"\w*", "model": re.escape(values.get("model", "")),
+        }  # fmt: skip
+        pattern, tells = "", False
+        for text, name, _, _ in Formatter().parse(self.template):
+            pattern += re.escape(text) + (f"(?:{patterns[name]})" if name else "")
+            tells |= bool(text.strip(".")) or name in ("size", "scale", "model")
+        if "{ext}" not in self.template:
+            pattern += r"(?:\.\w+)?"
+        return tells and re.fullmatch(pattern, path.name) is not None
+
+    def suffix(self, source: Path) -> str:
+        """The suffix: the format asked for, else the input's own where it can be written, else .png."""
+        own = source.suffix
+        if self.format is not None:
+            return own if own.lower() in self.format.suffixes else self.format.suffixes[0]
+        return own if own.lower() in BY_SUFFIX else FALLBACK
+
+
+def format_named(name: str) -> Format:
+    """The format called `name`. Raises `RequestError` where there is none."""
+    found = [f for f in FORMATS if name.lower().lstrip(".") in (f.name.lower(), *(s[1:] for s in f.suffixes))]
+    if not found:
+        raise RequestError(
+            f"{name} is no format that can be written.", f"Use one of {', '.join(f.name.lower() for f in FORMATS)}."
+        )
+    return found[0]

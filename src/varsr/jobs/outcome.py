@@ -1,0 +1,60 @@
+"""Records of a run: the policy for files, and the outcome of each job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from varsr.errors import TooLittleMemoryError, UnforeseenError, VarsrError
+from varsr.images.size import Size
+from varsr.jobs.plan import Job
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rules for outputs that exist, folders that do not, failures and very large inputs.
+
+    With `preserve` results have the permissions and times of their inputs, as `cp -p` would give them.
+    """
+
+    overwrite: bool = False
+    skip_existing: bool = False
+    fail_fast: bool = False
+    max_pixels: int | None = None
+    create_folders: bool = False
+    preserve: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Outcome of a job. Sizes are (height, width); `error` is set where it failed.
+
+    `notes` tell what of a picture was not kept, or why it was skipped.
+    """
+
+    job: Job
+    status: Status
+    size: Size | None = None
+    target_size: Size | None = None
+    tiles: int = 0
+    seconds: float = 0.0
+    error: VarsrError | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A job with nothing to do, and why where that is not plain."""
+
+    notes: tuple[str, ...] = ()
+
+
+def failed(outcome: Outcome, error: Exception, seconds: float) -> Outcome:
+    """The outcome of a job that raised: a foreseen error as it is, any other as a defect met at this picture."""
+    if isinstance(error, MemoryError):
+        error = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
+    elif not isinstance(error, VarsrError):
+        error = UnforeseenError(error)
+    return replace(outcome, status="failed", error=error, seconds=seconds)

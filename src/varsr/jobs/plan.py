@@ -1,0 +1,163 @@
+"""What is to be done: inputs found, outputs named, collisions seen before any work starts."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from varsr.errors import InputError, OutputError, RequestError, describe
+from varsr.images.formats import READ_SUFFIXES
+from varsr.jobs.naming import Naming
+from varsr.storage.local import is_special
+
+STREAM = Path("-")
+"""Standard input or standard output."""
+NO_ALBUMS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
+"""Folders in which network drives and Windows keep thumbnails and what was deleted."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture and where its result goes.
+
+    It was `found` in a folder where it was not named itself. A `problem` is why it cannot be read.
+    """
+
+    source: Path
+    target: Path
+    found: bool = False
+    problem: InputError | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs, and how many files of folders were left out as results of earlier runs."""
+
+    jobs: list[Job]
+    results: int = 0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` of `count`, so that several machines or processes share a folder."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "2/8". Raises `RequestError`."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise RequestError(f"{text!r} is no shard.", "Write the second of eight as 2/8.")
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, jobs: Sequence[Job]) -> list[Job]:
+        """Every count-th job."""
+        return list(jobs[self.number - 1 :: self.count])
+
+
+def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mapping[str, str]) -> Plan:
+    """The jobs of files, folders and the stream, in the order given, folders sorted.
+
+    A folder's files that are named as results of an earlier run, of this size or another, are none. A folder that
+    cannot be looked into is a job with a problem. Raises `InputError` where a folder holds no picture, `OutputError`
+    where two inputs would write one output.
+    """
+    jobs: list[Job] = []
+    results = 0
+    for given in chain.from_iterable(map(_expanded, inputs)):
+        if given == STREAM:
+            raise RequestError(
+                "Standard input needs a place for its result.", "Add -o FILE, or -o - for standard output."
+            )
+        if not _is_folder(given):
+            jobs.append(Job(given, naming.target(given, given.parent, values)))
+            continue
+        paths, problems = pictures_in(given, recursive)
+        found = [path for path in paths if not naming.is_result(path, values)]
+        results += len(paths) - len(found)
+        if not found and not problems:
+            raise InputError(f"{given} holds no {'input' if paths else 'picture'}.", _advice(len(paths), recursive))
+        jobs += [Job(path, naming.target(path, given, values), found=True) for path in found]
+        jobs += [Job(folder, folder, problem=problem) for folder, problem in problems]
+    unique = list({_identity(job.source): job for job in jobs}.values())
+    _refuse_collisions([job for job in unique if job.problem is None])
+    return Plan(unique, results)
+
+
+def _expanded(given: Path) -> list[Path]:
+    """What a pattern stands for, where the shell left it as it is; anything else itself."""
+    if not glob.has_magic(str(given)) or _is_there(given):
+        return [given]
+    found = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207, a pattern may be absolute
+    return [Path(name) for name in found] or [given]
+
+
+def pictures_in(folder: Path, recursive: bool) -> tuple[list[Path], list[tuple[Path, InputError]]]:
+    """The files of a folder whose suffix is a picture's, sorted, and the folders that cannot be looked into.
+
+    Hidden ones and `NO_ALBUMS` are left out, links to folders not followed, and pipes and devices no files.
+    """
+    paths: list[Path] = []
+    problems: list[tuple[Path, InputError]] = []
+
+    def note(error: OSError) -> None:
+        closed = Path(error.filename)
+        problems.append(
+            (closed, InputError(f"The folder {closed} cannot be read ({describe(error)}).", "Check its permissions."))
+        )
+
+    for root, folders, files in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".") and name not in NO_ALBUMS]
+        for name in files:
+            if Path(name).suffix.lower() in READ_SUFFIXES and not name.startswith("."):
+                path = Path(root) / name
+                if not is_special(path):
+                    paths.append(path)
+    return sorted(paths), sorted(problems, key=lambda problem: problem[0])
+
+
+def _advice(results: int, recursive: bool) -> str:
+    if results:
+        return f"It holds {results} results of earlier runs; name a file itself to upscale it again."
+    return "Name another." if recursive else "Add --recursive to look into its folders."
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # in a folder that may not be looked into; reading it tells more
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        target = _identity(job.target)
+        if target in taken:
+            raise OutputError(
+                f"{taken[target]} and {job.source} would both write {job.target}.",
+                "Tell them apart with {source_ext} in --name, with --output-dir or --format.",
+            )
+        taken[target] = job.source
+
+
+def _identity(path: Path) -> Path:
+    """A path that is the same for all ways to write it, whether it exists or not."""
+    try:
+        return path.parent.resolve() / path.name
+    except OSError:  # the current folder is gone
+        return path

@@ -1,0 +1,48 @@
+"""How much memory a device has, and errors about having too little."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from varsr.errors import TooLittleMemoryError
+
+
+def memory_size(device: torch.device, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that a device has, used or not: on a CPU what the machine or its control group has."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # a system that does not tell
+        return 8 << 30
+    try:
+        return min(whole, int((cgroup / "memory.max").read_text()))
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return whole
+
+
+@contextmanager
+def memory_errors(device: torch.device) -> Iterator[None]:
+    """Turn the many ways of running out of memory into `TooLittleMemoryError`."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if not is_about_memory(error):
+            raise
+        raise TooLittleMemoryError(
+            f"There is too little memory on {device.type} for this model and picture.",
+            "Try --batch-size 1, --dtype bf16, a smaller model, or a smaller picture or scale.",
+        ) from error
+
+
+def is_about_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, in one of PyTorch's ways or Python's."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in words or "allocate memory" in words)

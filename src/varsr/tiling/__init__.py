@@ -1,0 +1,1 @@
+"""The geometry of tiles and their blending."""

@@ -1,0 +1,1 @@
+"""One image or many, upscaled in order."""

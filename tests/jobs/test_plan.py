@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from varsr.errors import InputError, OutputError, RequestError
+from varsr.images.size import TargetSize
+from varsr.jobs.naming import Naming, format_named
+from varsr.jobs.plan import STREAM, Job, Shard, plan
+
+VALUES = {"size": "x4", "scale": "4", "model": "mini"}
+stems = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=30).filter(
+    lambda s: not s.startswith(".") and s.strip() not in (".", "..")
+)
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@given(stems, st.sampled_from([".jpg", ".JPG", ".png", ".heic", ".tiff", ".xyz", ""]))
+def test_a_default_name_is_new_and_writable(stem: str, suffix: str) -> None:
+    source = Path("/photos") / f"{stem}{suffix}"
+    target = Naming().target(source, source.parent, VALUES)
+    assert target.parent == source.parent
+    assert target != source
+    assert "_x4" in target.name
+    assert target.suffix.lower() in (".jpg", ".png", ".tiff")
+
+
+@pytest.mark.parametrize(
+    ("naming", "expected"),
+    [
+        (Naming(), "/p/a/b_x4.jpeg"),
+        (Naming(template="{stem}_x{scale}{ext}"), "/p/a/b_x4.jpeg"),
+        (Naming(folder=Path("/out")), "/out/a/b_x4.jpeg"),
+        (Naming(format=format_named("png")), "/p/a/b_x4.png"),
+        (Naming(format=format_named("jpg")), "/p/a/b_x4.jpeg"),
+        (Naming(template="{model}-{stem}"), "/p/a/mini-b.jpeg"),
+    ],
+)
+def test_names(naming: Naming, expected: str) -> None:
+    assert naming.target(Path("/p/a/b.jpeg"), Path("/p"), VALUES) == Path(expected)
+
+
+@pytest.mark.parametrize("template", ["{nonsense}", "{", "", "a/{stem}", "../{stem}", "{stem.x}", "{0}"])
+def test_templates_that_cannot_be(template: str) -> None:
+    with pytest.raises(RequestError):
+        Naming(template=template)
+
+
+def test_folders_files_and_their_order(tmp_path: Path) -> None:
+    touch(tmp_path, "b.jpg", "a.png", "notes.txt", ".hidden.jpg", "deep/c.webp", ".git/d.jpg")
+    touch(tmp_path, "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "deep/#recycle/e.jpg", "$RECYCLE.BIN/f.jpg")
+    found = [job.source.name for job in plan([tmp_path], False, Naming(), VALUES).jobs]
+    assert found == ["a.png", "b.jpg"]
+    found = [job.source.name for job in plan([tmp_path], True, Naming(), VALUES).jobs]
+    assert found == ["a.png", "b.jpg", "c.webp"]
+
+
+def test_patterns_that_no_shell_expanded(tmp_path: Path) -> None:
+    touch(tmp_path, "b.jpg", "a.jpg", "c.png", "[odd].jpg")
+    found = plan([tmp_path / "*.jpg"], False, Naming(), VALUES).jobs
+    assert [job.source.name for job in found] == ["[odd].jpg", "a.jpg", "b.jpg"]
+    assert [job.source.name for job in plan([tmp_path / "[odd].jpg"], False, Naming(), VALUES).jobs] == ["[odd].jpg"]
+    assert [job.source.name for job in plan([tmp_path / "*.gif"], False, Naming(), VALUES).jobs] == ["*.gif"]
+
+
+def test_a_tree_is_kept_under_the_output_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "a.jpg", "deep/er/a.jpg")
+    jobs = plan([tmp_path / "in"], True, Naming(folder=tmp_path / "out"), VALUES).jobs
+    assert [str(job.target.relative_to(tmp_path)) for job in jobs] == ["out/a_x4.jpg", "out/deep/er/a_x4.jpg"]
+
+
+@pytest.mark.parametrize("label", ["x4", "x2", "x2.5", "w800", "h600", "l1200", "12mp", "0.3mp"])
+@pytest.mark.parametrize("template", ["{stem}_{size}{ext}", "{size} {stem}{ext}", "{stem}-{model}-{size}{ext}"])
+def test_results_of_an_earlier_run_are_no_inputs(tmp_path: Path, label: str, template: str) -> None:
+    naming = Naming(template=template)
+    sources = ["a.jpg", "b.jpg", "c3.jpg", "x9.jpg"]
+    touch(tmp_path, *sources)
+    touch(tmp_path, *(job.target.name for job in plan([tmp_path], False, naming, VALUES | {"size": label}).jobs))
+    planned = plan([tmp_path], False, naming, VALUES)
+    assert [job.source.name for job in planned.jobs] == sources
+    assert planned.results == len(sources)
+    for source in sources:  # also where the inputs are gone or have become another format
+        (tmp_path / source).unlink()
+    with pytest.raises(InputError, match="no input"):
+        plan([tmp_path], False, naming, VALUES)
+
+
+def test_in_place_every_file_is_an_input(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b_x4.jpg")
+    jobs = plan([tmp_path], False, Naming("{stem}{ext}"), VALUES).jobs
+    assert [(job.source, job.found) for job in jobs] == [(job.target, True) for job in jobs]
+    assert [job.source.name for job in jobs] == ["a.jpg", "b_x4.jpg"]
+
+
+def test_a_result_named_itself_is_an_input(tmp_path: Path) -> None:
+    touch(tmp_path, "a_x4.jpg")
+    (job,) = plan([tmp_path / "a_x4.jpg"], False, Naming(), VALUES).jobs
+    assert not job.found
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_no_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "b.jpg")
+    assert [job.source.name for job in plan([tmp_path], False, Naming(), VALUES).jobs] == ["a.jpg"]
+
+
+def test_an_input_named_twice_is_done_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    assert len(plan([tmp_path / "a.jpg", tmp_path, tmp_path / "." / "a.jpg"], False, Naming(), VALUES).jobs) == 1
+
+
+def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "a.png")
+    with pytest.raises(OutputError, match=r"a\.jpg and .*a\.png would both write"):
+        plan([tmp_path], False, Naming(format=format_named("webp")), VALUES)
+    naming = Naming("{stem}-{source_ext}_{size}{ext}", format=format_named("webp"))
+    targets = [job.target.name for job in plan([tmp_path], False, naming, VALUES).jobs]
+    assert targets == ["a-jpg_x4.webp", "a-png_x4.webp"]
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    touch(tmp_path, "deep/a.jpg")
+    (tmp_path / "deep/loop").symlink_to(tmp_path, target_is_directory=True)
+    assert len(plan([tmp_path], True, Naming(), VALUES).jobs) == 1
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    touch(tmp_path, "a.txt", "deep/b.jpg")
+    with pytest.raises(InputError, match="no picture"):
+        plan([tmp_path], False, Naming(), VALUES)
+
+
+def test_the_stream_needs_a_place(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="Standard input"):
+        plan([STREAM], False, Naming(), VALUES)
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 \n.jpg")
+    touch(tmp_path, name)
+    (job,) = plan([tmp_path], False, Naming(), VALUES).jobs
+    assert os.fsencode(job.target.name) == b"caf\xe9 \n_x4.jpg"
+
+
+@given(st.integers(0, 100), st.integers(1, 12))
+def test_shards_share_all_jobs_without_overlap(total: int, count: int) -> None:
+    jobs = [Job(Path(str(i)), Path(f"{i}.out")) for i in range(total)]
+    parts = [Shard(number, count).of(jobs) for number in range(1, count + 1)]
+    assert sorted(int(str(job.source)) for part in parts for job in part) == list(range(total))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", "1/0"])
+def test_shards_that_cannot_be(text: str) -> None:
+    with pytest.raises(RequestError, match="no shard"):
+        Shard.parse(text)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.floats(1, 8))
+def test_a_scale_is_kept_to_the_pixel(height: int, width: int, scale: float) -> None:
+    assert TargetSize(scale=scale).of((height, width)) == (round(height * scale), round(width * scale))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected", "label"),
+    [
+        (TargetSize(scale=2.5), (250, 500), "x2.5"),
+        (TargetSize(width=600), (300, 600), "w600"),
+        (TargetSize(height=300), (300, 600), "h300"),
+        (TargetSize(longest=600), (300, 600), "l600"),
+        (TargetSize(megapixels=0.18), (300, 600), "0.18mp"),
+    ],
+)
+def test_ways_to_say_how_large(target: TargetSize, expected: tuple[int, int], label: str) -> None:
+    assert target.of((100, 200)) == expected
+    assert target.label == label
+
+
+def test_sizes_that_cannot_be() -> None:
+    for target in (TargetSize(width=100), TargetSize(width=2000), TargetSize(scale=float("nan"))):
+        with pytest.raises(RequestError, match="cannot be scaled"):
+            target.of((100, 200))
+    with pytest.raises(RequestError, match="more than once"):
+        TargetSize(scale=2, width=100)

@@ -1,0 +1,159 @@
+"""Small pictures share batches of tiles, and come out as they would alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tests.golden import DATA
+from varsr import Options, Upscaler
+from varsr.errors import TooLittleMemoryError
+from varsr.images.photo import Photo
+from varsr.images.size import Size, TargetSize
+from varsr.images.write import Encoding
+from varsr.jobs.outcome import Policy
+from varsr.jobs.plan import Job
+from varsr.jobs.run import Clock, Run
+from varsr.runtime.worker import Worker
+from varsr.upscaling.progress import Progress
+from varsr.upscaling.restoration import Restoration
+
+OPTIONS = Options(cfg=1.5, seed=3)
+
+
+@pytest.fixture(scope="module")
+def upscaler(nano: Path) -> Upscaler:
+    return Upscaler.from_pretrained(str(nano), device="cpu", dtype="bf16")
+
+
+@pytest.fixture
+def batches(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tiles each call of the model had, those that only fill it included."""
+    sizes: list[int] = []
+    restore: Callable[..., Iterator[Tensor]] = upscaler.model.restore
+
+    def counted(tiles: Tensor, *rest: object, **named: object) -> Iterator[Tensor]:
+        sizes.append(len(tiles))
+        return restore(tiles, *rest, **named)
+
+    monkeypatch.setattr(upscaler.model, "restore", counted)
+    return sizes
+
+
+def pictures(folder: Path, sides: list[int]) -> list[Job]:
+    """Photographs of these sides, each another part of one."""
+    jobs = []
+    with Image.open(DATA / "dandelion.jpg") as photograph:
+        for number, side in enumerate(sides):
+            source = folder / f"{number}.png"
+            photograph.crop((number, number, number + side, number + side)).save(source)
+            jobs.append(Job(source, folder / f"{number}_large.png"))
+    return jobs
+
+
+def run(upscaler: Upscaler, jobs: list[Job]) -> list[np.ndarray]:
+    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
+        return upscaler.begin(photo, size, OPTIONS)
+
+    outcomes = list(Run(begin, TargetSize(scale=1), Encoding(), Policy(overwrite=True), Clock()).outcomes(jobs))
+    assert [outcome.status for outcome in outcomes] == ["done"] * len(jobs)
+    return [np.asarray(Image.open(job.target)) for job in jobs]
+
+
+def test_small_pictures_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
+    side, size = upscaler.model.config.tile_side, upscaler.engine.batch_size
+    jobs = pictures(tmp_path, [side] * 2 * size)  # a tile each
+    run(upscaler, jobs)
+    assert batches == [size, size]
+
+
+def test_each_is_what_it_is_alone_to_the_bit(upscaler: Upscaler, tmp_path: Path) -> None:
+    side = upscaler.model.config.tile_side
+    jobs = pictures(tmp_path, [side, 2 * side, side + 5, 3 * side, side, side, side // 2, 2 * side + 9])
+    together = run(upscaler, jobs)
+    for job, expected in zip(jobs, together, strict=True):
+        (alone,) = run(upscaler, [job])
+        np.testing.assert_array_equal(alone, expected)
+    for job, expected in zip(jobs[3:], run(upscaler, jobs[3:]), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(job.target)), expected)
+
+
+def test_frames_of_an_animation_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
+    side, size = upscaler.model.config.tile_side, upscaler.engine.batch_size
+    frames = [Image.open(job.source).convert("RGB") for job in pictures(tmp_path, [side] * size)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
+    run(upscaler, [Job(tmp_path / "a.webp", tmp_path / "b.webp")])
+    assert batches == [size]
+
+
+def test_a_damaged_picture_between_them_is_its_own_failure(upscaler: Upscaler, tmp_path: Path) -> None:
+    jobs = pictures(tmp_path, [upscaler.model.config.tile_side] * 5)
+    jobs[2].source.write_bytes(jobs[2].source.read_bytes()[:60])
+
+    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
+        return upscaler.begin(photo, size, OPTIONS)
+
+    outcomes = list(Run(begin, TargetSize(scale=1), Encoding(), Policy(), Clock()).outcomes(jobs))
+    assert [outcome.status for outcome in outcomes] == ["done", "done", "failed", "done", "done"]
+
+
+@pytest.fixture
+def beside(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine works in a thread of its own, as it does with a GPU."""
+    monkeypatch.setattr(upscaler.engine, "_worker", Worker())
+
+
+def test_an_engine_beside_the_program_makes_the_same_pictures(
+    upscaler: Upscaler, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    side = upscaler.model.config.tile_side
+    jobs = pictures(tmp_path, [side, 5 * side, side + 5, 9 * side, side, side // 2, 2 * side + 9])
+    expected = run(upscaler, jobs)
+    request.getfixturevalue("beside")
+    for found, plain in zip(run(upscaler, jobs), expected, strict=True):
+        np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.usefixtures("beside")
+def test_an_engine_beside_the_program_has_the_next_batch_before_this_one_is_used(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+    begin, decode = upscaler.engine.begin, upscaler.engine.decode
+
+    def begun(*arguments: Any) -> Any:
+        events.append("begin")
+        return begin(*arguments)
+
+    def decoded(*arguments: Any) -> Any:
+        events.append("decode")
+        return decode(*arguments)
+
+    monkeypatch.setattr(upscaler.engine, "begin", begun)
+    monkeypatch.setattr(upscaler.engine, "decode", decoded)
+    run(upscaler, pictures(tmp_path, [9 * upscaler.model.config.tile_side]))
+    assert events[:2] == ["begin", "begin"]
+    assert events.count("begin") > 4
+    assert events[-1] == "decode"
+
+
+@pytest.mark.usefixtures("beside")
+def test_what_fails_beside_the_program_is_the_pictures_failure(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(upscaler.model, "restore", scarce)
+    (job,) = pictures(tmp_path, [40])
+    seen: list[Progress] = []
+    with pytest.raises(TooLittleMemoryError), Image.open(job.source) as image:
+        upscaler.upscale(image, 2, OPTIONS, seen.append)
+    assert {progress.done for progress in seen} == {0}, "what was not done is not counted"
