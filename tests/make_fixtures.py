@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.golden import DATA
-from varsr.images.png import HEADER_BYTES, chunk
+from varsr.images.codecs.png import HEADER_BYTES, chunk
 
 OUT = DATA / "writers"
 CHART = DATA / "faults" / "opaque_alpha.png"

@@ -21,13 +21,13 @@ from PIL import Image, ImageCms
 
 from tests.golden import DATA
 from varsr.errors import InputError, RequestError
-from varsr.images.boxes import read_properties
-from varsr.images.deep import read_deep
+from varsr.images.codecs.heif import read_properties
+from varsr.images.codecs.png import read_header
 from varsr.images.exif import is_marked, parse
 from varsr.images.formats import BY_SUFFIX
 from varsr.images.photo import Photo
-from varsr.images.png import read_header
 from varsr.images.read import read_photo, read_stream
+from varsr.images.sixteen_bit import read_pixels
 from varsr.images.write import DEFAULT, Encoding, check_fits, losses, write_photo
 
 FAULTS, WRITERS = DATA / "faults", DATA / "writers"
@@ -162,7 +162,7 @@ def test_packed_depths_fill_the_range(name: str) -> None:
         assert isinstance(page, tifffile.TiffPage)
         stored, bits = page.asarray(), page.bitspersample
     photo = read_photo(path)
-    assert photo.deep
+    assert photo.sixteen_bit
     np.testing.assert_allclose(photo.color[..., 0], stored / (2**bits - 1), atol=1e-6)
 
 
@@ -176,7 +176,7 @@ def test_hdr_is_kept_with_its_tag_or_refused(tmp_path: Path, source: Path) -> No
     with written.open("rb") as file:
         header = read_header(file)
     assert (header.depth, header.cicp) == (16, photo.metadata.cicp)
-    np.testing.assert_allclose(patches(read_deep(written, "PNG") * 255), CHART, atol=3)
+    np.testing.assert_allclose(patches(read_pixels(written, "PNG") * 255), CHART, atol=3)
     for suffix in BY_SUFFIX:
         if BY_SUFFIX[suffix].name != "PNG":
             with pytest.raises(RequestError, match=r"coded for (PQ|HLG)"):
@@ -327,16 +327,16 @@ def test_heic_of_ten_bits_keeps_them(tmp_path: Path) -> None:
     if read_properties(io.BytesIO((tmp_path / "in.heic").read_bytes())).depth == 8:
         pytest.skip("the encoder of this machine has eight bits")
     photo = read_photo(tmp_path / "in.heic")
-    assert photo.deep
+    assert photo.sixteen_bit
     write_photo(photo, tmp_path / "out.png")
-    levels = np.unique((read_deep(tmp_path / "out.png", "PNG") * 65535).round())
+    levels = np.unique((read_pixels(tmp_path / "out.png", "PNG") * 65535).round())
     assert len(levels) > 256
 
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_texts_of_a_png(tmp_path: Path, deep: bool) -> None:
     photo = read_photo(FAULTS / "text_chunks.png")
-    write_photo(replace(photo, deep=deep), tmp_path / "out.png")
+    write_photo(replace(photo, sixteen_bit=deep), tmp_path / "out.png")
     written = read_photo(tmp_path / "out.png")
     assert dict(written.metadata.texts) == dict(photo.metadata.texts)
     assert dict(photo.metadata.texts)["Title"] == "Löwenzahn"
@@ -370,7 +370,7 @@ def test_a_background_for_transparency(tmp_path: Path, deep: bool) -> None:
     clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     clear.paste((0, 0, 255, 255), (0, 0, 4, 8))
     clear.save(tmp_path / "in.png")
-    photo = replace(read_photo(tmp_path / "in.png"), deep=deep).on((255, 255, 255))
+    photo = replace(read_photo(tmp_path / "in.png"), sixteen_bit=deep).on((255, 255, 255))
     assert photo.alpha is None
     np.testing.assert_allclose(photo.color[:, :4], np.broadcast_to((0, 0, 1), (8, 4, 3)))
     np.testing.assert_allclose(photo.color[:, 4:], 1)

@@ -16,13 +16,14 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.exif import camera_exif
 from tests.golden import DATA
+from tests.sixteen_bit import write_sixteen_bit
 from varsr.errors import InputError, OutputError, RequestError
-from varsr.images.deep import read_deep, write_deep
 from varsr.images.formats import BY_SUFFIX
 from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo, from_channels, from_image
 from varsr.images.read import read_photo
 from varsr.images.resize import resize
+from varsr.images.sixteen_bit import read_pixels
 from varsr.images.write import Encoding, check_fits, check_target, write_photo
 
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF"}
@@ -92,7 +93,7 @@ def test_thumbnails_and_masks_are_no_pages(
     with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as tiff:
         tiff.pages[0 if first else 1].tags[254].overwrite(kind)  # type: ignore[union-attr]  # no masks are written
     photo = read_photo(tmp_path / "in.tif", max_pixels=image.width * image.height)
-    assert (photo.following, photo.deep) == ((), depth is np.uint16)
+    assert (photo.following, photo.sixteen_bit) == ((), depth is np.uint16)
     np.testing.assert_allclose(photo.color * 255, np.asarray(image), atol=0.01)
     with pytest.raises(InputError, match="pixels, more than"):
         read_photo(tmp_path / "in.tif", max_pixels=image.width * image.height - 1)
@@ -138,10 +139,10 @@ def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, deep_values: np.ndarray,
     values = deep_values[..., :planes]
     values[..., -1] |= 1  # nothing is wholly transparent
     source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    write_deep(values.astype(np.float32) / np.float32(65535), source, FORMATS[suffix], Metadata())
+    write_sixteen_bit(values.astype(np.float32) / np.float32(65535), source, FORMATS[suffix], Metadata())
     write_photo(read_photo(source), target)
     expected = values[..., [0, 0, 0, 1]] if (suffix, planes) == (".tif", 2) else values
-    np.testing.assert_allclose(read_deep(target, FORMATS[suffix]) * 65535, expected, atol=1)
+    np.testing.assert_allclose(read_pixels(target, FORMATS[suffix]) * 65535, expected, atol=1)
     with Image.open(target) as opened:  # another reader finds it well formed
         opened.load()
         assert opened.size == (30, 20)
@@ -152,7 +153,7 @@ def test_sixteen_bits_written_by_others(tmp_path: Path, deep_values: np.ndarray)
     np.testing.assert_allclose(read_photo(tmp_path / "planar.tif").color * 65535, deep_values[..., :3], atol=1)
     Image.fromarray(deep_values[..., 0]).save(tmp_path / "grey.png")
     photo = read_photo(tmp_path / "grey.png")
-    assert photo.deep
+    assert photo.sixteen_bit
     assert photo.grey
     np.testing.assert_allclose(photo.color[..., 0] * 65535, deep_values[..., 0], atol=1)
 
@@ -170,7 +171,7 @@ def test_sixteen_bits_as_other_programs_write_them(tmp_path: Path, deep_values: 
     pixels = np.ascontiguousarray(deep_values[..., :3])
     tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", **DEEP_TIFFS[kind])
     photo = read_photo(tmp_path / "in.tif")
-    assert photo.deep
+    assert photo.sixteen_bit
     np.testing.assert_allclose(photo.color * 65535, pixels, atol=0.5)
 
 
@@ -218,13 +219,13 @@ def test_a_pipe_with_a_name(image: Image.Image, tmp_path: Path, deep_values: np.
     content = tmp_path / f"content-{name}"
     if name.startswith("deep"):
         kind = "PNG" if name.endswith("png") else "TIFF"
-        write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), content, kind, Metadata())
+        write_sixteen_bit(deep_values[..., :3].astype(np.float32) / np.float32(65535), content, kind, Metadata())
     else:
         image.save(content)
     with ThreadPoolExecutor(1) as writer:
         writer.submit((tmp_path / name).write_bytes, content.read_bytes())
         photo = read_photo(tmp_path / name)
-    assert photo.deep == name.startswith("deep")
+    assert photo.sixteen_bit == name.startswith("deep")
 
 
 def test_pillows_own_limit_is_not_ours(image: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +248,7 @@ def test_sixteen_bits_keep_their_metadata_and_orientation(tmp_path: Path, deep_v
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     metadata = Metadata(exif=exif.tobytes(), icc_profile=profile, dpi=(300.0, 300.0), xmp=b"<x/>")
-    write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", metadata)
+    write_sixteen_bit(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", metadata)
     written = round_trip(tmp_path / "in.png", tmp_path / "out.png")
     assert written.size == (20, 30)
     assert written.getexif().get(0x0112, 1) == 1
@@ -255,11 +256,13 @@ def test_sixteen_bits_keep_their_metadata_and_orientation(tmp_path: Path, deep_v
     assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
     assert "<x/>" in str(written.info["XML:com.adobe.xmp"])
     upright = np.rot90(deep_values[..., :3], -1)
-    np.testing.assert_allclose(read_deep(tmp_path / "out.png", "PNG") * 65535, upright, atol=1)
+    np.testing.assert_allclose(read_pixels(tmp_path / "out.png", "PNG") * 65535, upright, atol=1)
 
 
 def test_sixteen_bits_become_eight_where_the_format_has_no_more(tmp_path: Path, deep_values: np.ndarray) -> None:
-    write_deep(deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", Metadata())
+    write_sixteen_bit(
+        deep_values[..., :3].astype(np.float32) / np.float32(65535), tmp_path / "in.png", "PNG", Metadata()
+    )
     written = np.asarray(round_trip(tmp_path / "in.png", tmp_path / "out.bmp"), int)
     assert np.abs(written - deep_values[..., :3] / 257).max() <= 1
 

@@ -14,13 +14,13 @@ from PIL import Image, ImageCms
 
 from tests.exif import camera_exif
 from tests.golden import DATA
-from varsr.images import tiff
-from varsr.images.deep import read_deep
+from varsr.images.codecs import tiff
+from varsr.images.codecs.tiff import strips
 from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo, from_channels
 from varsr.images.read import read_photo
 from varsr.images.resize import resize
-from varsr.images.tiff import strips
+from varsr.images.sixteen_bit import read_pixels
 from varsr.images.write import Encoding, write_bands, write_photo
 from varsr.tiling.array import FloatImage
 
@@ -37,24 +37,24 @@ KINDS = [(".png", 1), (".png", 2), (".png", 3), (".png", 4), (".tif", 1), (".tif
 
 
 @pytest.mark.parametrize(("suffix", "planes"), KINDS)
-@pytest.mark.parametrize("deep", [False, True])
-def test_bands_and_wholes_are_written_alike(tmp_path: Path, suffix: str, deep: bool, planes: int) -> None:
+@pytest.mark.parametrize("sixteen_bit", [False, True])
+def test_bands_and_wholes_are_written_alike(tmp_path: Path, suffix: str, sixteen_bit: bool, planes: int) -> None:
     channels = np.random.default_rng(0).random((50, 43, planes), np.float32)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     metadata = Metadata(icc_profile=profile if planes > 2 else None, dpi=(300.0, 300.0))
-    photo = from_channels(channels, metadata=metadata, deep=deep)
+    photo = from_channels(channels, metadata=metadata, sixteen_bit=sixteen_bit)
     color = resize(photo.color, SIZE).clip(0, 1)
     at_once, by_rows = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     write_photo(photo.restored(color), at_once)
     write_bands(photo, SIZE, in_bands(color), by_rows, Encoding())
     first, second = read_photo(at_once), read_photo(by_rows)
-    assert first.deep == second.deep == deep
-    np.testing.assert_allclose(first.channels(), second.channels(), atol=2e-5 if deep else 0)
+    assert first.sixteen_bit == second.sixteen_bit == sixteen_bit
+    np.testing.assert_allclose(first.channels(), second.channels(), atol=2e-5 if sixteen_bit else 0)
     assert second.metadata.icc_profile == metadata.icc_profile
     assert second.metadata.dpi == pytest.approx((300, 300), abs=0.1)
-    if deep:
+    if sixteen_bit:
         format = "PNG" if suffix == ".png" else "TIFF"
-        np.testing.assert_allclose(read_deep(at_once, format), read_deep(by_rows, format), atol=2e-5)
+        np.testing.assert_allclose(read_pixels(at_once, format), read_pixels(by_rows, format), atol=2e-5)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".avif"])
@@ -78,14 +78,14 @@ def test_an_interrupted_stream_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("big", [False, True])
-@pytest.mark.parametrize(("suffix", "deep"), [(".png", False), (".tif", False), (".tif", True)])
+@pytest.mark.parametrize(("suffix", "sixteen_bit"), [(".png", False), (".tif", False), (".tif", True)])
 def test_metadata_of_a_stream(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, deep: bool, big: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, sixteen_bit: bool, big: bool
 ) -> None:
-    monkeypatch.setattr(tiff, "BIG", 0 if big else 2**32)
+    monkeypatch.setattr(tiff, "BIGTIFF_ABOVE_BYTES", 0 if big else 2**32)
     with Image.open(DATA / "dandelion.jpg") as image:
         image.save(tmp_path / "in.jpg", exif=camera_exif(), xmp=b"<x/>")
-    photo = replace(read_photo(tmp_path / "in.jpg"), deep=deep)
+    photo = replace(read_photo(tmp_path / "in.jpg"), sixteen_bit=sixteen_bit)
     target = tmp_path / f"out{suffix}"
     write_bands(photo, photo.size, in_bands(photo.color), target, Encoding())
     assert read_photo(target).metadata.xmp == b"<x/>"
@@ -99,7 +99,7 @@ def test_metadata_of_a_stream(
 
 def test_metadata_of_sixteen_bits(tmp_path: Path) -> None:
     color = np.random.default_rng(0).random((20, 30, 3), np.float32)
-    photo = Photo(color, deep=True, metadata=Metadata(exif=camera_exif().tobytes()))
+    photo = Photo(color, sixteen_bit=True, metadata=Metadata(exif=camera_exif().tobytes()))
     write_photo(photo, tmp_path / "a.tif")
     with Image.open(tmp_path / "a.tif") as written:
         assert written.getexif().get_ifd(0x8769)[0x829A] == pytest.approx(1 / 250)

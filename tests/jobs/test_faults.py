@@ -15,10 +15,10 @@ from PIL import Image
 
 from tests.disk import small_disk
 from tests.golden import DATA
+from tests.sixteen_bit import write_sixteen_bit
 from varsr import Options, Upscaler
 from varsr.errors import InputError, OutputError, TooLittleMemoryError, UnforeseenError
 from varsr.images import photo as photo_module
-from varsr.images.deep import write_deep
 from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo
 from varsr.images.size import Size, TargetSize
@@ -53,7 +53,7 @@ def sample(suffix: str) -> bytes:
     kind = suffix.rpartition(".")[2]
     if suffix.startswith("deep"):
         format = "PNG" if kind == "png" else "TIFF"
-        write_deep(np.asarray(image, np.float32) / np.float32(255), buffer, format, Metadata(dpi=(72.0, 72.0)))
+        write_sixteen_bit(np.asarray(image, np.float32) / np.float32(255), buffer, format, Metadata(dpi=(72.0, 72.0)))
     elif suffix == "lzw.tif":
         tifffile.imwrite(buffer, np.asarray(image).astype(np.uint16) * 257, compression="lzw", photometric="rgb")
     elif suffix == "mpo.jpg":
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up(upscaler: Upscaler, tmp_path: Path, suffix: str) -
     for number, side in enumerate((16, 240, 240, 16)):
         source = tmp_path / f"{number}.{suffix}"
         if suffix.startswith("deep"):
-            write_deep(noise[:side, :side], source, "TIFF", Metadata())
+            write_sixteen_bit(noise[:side, :side], source, "TIFF", Metadata())
         else:
             Image.fromarray((noise[:side, :side] * 255).astype(np.uint8)).save(source, quality=100)
         sources.append(source)

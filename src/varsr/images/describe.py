@@ -9,8 +9,8 @@ from typing import BinaryIO
 import tifffile
 from PIL import Image
 
-from varsr.images import png
-from varsr.images.boxes import read_properties
+from varsr.images.codecs import png
+from varsr.images.codecs.heif import read_properties
 from varsr.images.coding import HDR, Coding, coding_of_cicp, coding_of_gamma
 from varsr.images.exif import bytes_of_tiff, descriptive, descriptive_of_tiff, has_density
 from varsr.images.metadata import Metadata

@@ -28,7 +28,7 @@ class Format:
     lossless: dict[str, Any] | None = field(default_factory=dict)
     has_quality: bool = False
     transparency: bool = True
-    deep: bool = False
+    sixteen_bit: bool = False
     several: bool = False
     longest: int = 2**31 - 1
     block: int = 2**31 - 1
@@ -48,7 +48,7 @@ FORMATS = (
         block=65_500,
         metadata=("exif", "icc_profile", "dpi", "xmp", "comment", "extra"),
     ),
-    Format("PNG", (".png", ".apng"), deep=True, several=True, profile=True, metadata=()),
+    Format("PNG", (".png", ".apng"), sixteen_bit=True, several=True, profile=True, metadata=()),
     Format(
         "WEBP",
         (".webp",),
@@ -59,7 +59,7 @@ FORMATS = (
         longest=16_383,
         metadata=("exif", "icc_profile", "xmp"),
     ),
-    Format("TIFF", (".tif", ".tiff"), deep=True, several=True, metadata=()),
+    Format("TIFF", (".tif", ".tiff"), sixteen_bit=True, several=True, metadata=()),
     Format("BMP", (".bmp",), transparency=False, profile=False, metadata=("dpi",)),
     Format("GIF", (".gif",), several=True, longest=65_535, profile=False, metadata=("comment",)),
     Format(

@@ -23,7 +23,7 @@ from varsr.tiling.array import FloatImage
 class Photo:
     """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
 
-    `own_color` is the colour of the input in the file's own profile where that is not sRGB. `deep` pictures have
+    `own_color` is the colour of the input in the file's own profile where that is not sRGB. `sixteen_bit` pictures have
     more than eight bits a channel. Of an animation or of a file of several pages this is the first picture, and the
     others are `following` it; `duration` is in milliseconds. `notes` tell what of the file could not be kept.
     """
@@ -31,7 +31,7 @@ class Photo:
     color: FloatImage
     alpha: FloatImage | None = None
     grey: bool = False
-    deep: bool = False
+    sixteen_bit: bool = False
     format: str = "PNG"
     metadata: Metadata = NO_METADATA
     own_color: FloatImage | None = None
@@ -113,7 +113,7 @@ def from_channels(
     channels: FloatImage,
     format: str = "PNG",
     metadata: Metadata = NO_METADATA,
-    deep: bool = False,
+    sixteen_bit: bool = False,
     coding: Coding | None = None,
 ) -> Photo:
     """Channels (H, W, C), C = 1 to 4, as a photo; `coding` tells their colours where there is no profile."""
@@ -126,8 +126,8 @@ def from_channels(
         own = bleed(own, alpha)
     transform = transform_of(metadata.icc_profile) if metadata.icc_profile else None
     if transform is None or (transform.grey and count >= 3):
-        return Photo(own, alpha, count < 3, deep, format, metadata)
-    return Photo(transform.to_srgb(own), alpha, count < 3, deep, format, metadata, own)
+        return Photo(own, alpha, count < 3, sixteen_bit, format, metadata)
+    return Photo(transform.to_srgb(own), alpha, count < 3, sixteen_bit, format, metadata, own)
 
 
 def from_image(
@@ -140,7 +140,7 @@ def from_image(
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = _wide_values(image)
-        return from_channels(values, format, metadata, deep=True, coding=coding)
+        return from_channels(values, format, metadata, sixteen_bit=True, coding=coding)
     if image.mode == "LAB":
         image = _from_lab(image)
     grey = image.mode in ("1", "L", "LA", "La")

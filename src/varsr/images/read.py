@@ -11,39 +11,25 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import tifffile
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from varsr.errors import InputError, describe
-from varsr.images import png, signature
+from varsr.images import signature
+from varsr.images.codecs import png, tiff
 from varsr.images.coding import Coding
-from varsr.images.deep import is_deep, read_deep
 from varsr.images.describe import exif_of, iptc_of_tiff, metadata_of, with_coding
-from varsr.images.exif import ORIENTATION, descriptive, descriptive_of_tiff, page_offsets
+from varsr.images.exif import ORIENTATION, descriptive
 from varsr.images.formats import RAW_SUFFIXES, READ
 from varsr.images.metadata import Metadata
+from varsr.images.orientation import upright, upright_pixels
 from varsr.images.photo import Photo, from_channels, from_image
-from varsr.tiling.array import FloatImage
+from varsr.images.sixteen_bit import is_sixteen_bit, read_pixels
 
-_SUBFILE_TYPE = 254  # of a page of a TIFF
-_COMPRESSION, _RARE_COMPRESSIONS = 259, (34887, 50001, 50002)  # LERC, WebP, JPEG XL
-_SMALLER, _MASK = 1, 4  # bits of it: a smaller version of another page, another page's transparency
 _MPO = "MPO"
 """What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
 screens, depth or a second view."""
 _ONE_IS_SHOWN = (_MPO, "HEIF")
 """Formats with further pictures that programs do not show; they are left out."""
-_TURNS = {
-    2: (Image.Transpose.FLIP_LEFT_RIGHT,),
-    3: (Image.Transpose.ROTATE_180,),
-    4: (Image.Transpose.FLIP_TOP_BOTTOM,),
-    5: (Image.Transpose.TRANSPOSE,),
-    6: (Image.Transpose.ROTATE_270,),
-    7: (Image.Transpose.TRANSVERSE,),
-    8: (Image.Transpose.ROTATE_90,),
-}
-"""The turn that makes each EXIF orientation upright."""
 
 
 def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
@@ -101,7 +87,7 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
 def _read_opened(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
     try:
         with Image.open(file, formats=_readable()) as image:
-            if image.format == "TIFF" and (image.mode in ("I", "F", "LAB") or _needs_tifffile(image)):
+            if image.format == "TIFF" and tiff.needs_tifffile(image):
                 return _tiff_without_pillow(file, path, max_pixels)
             return _photo(image, file, path, max_pixels)
     except (UnidentifiedImageError, SyntaxError) as error:
@@ -181,18 +167,13 @@ def _pictures(image: Image.Image) -> list[int]:
         return list(range(1, count))  # of an APNG: it is for programs that show no animations
     if image.format != "TIFF":
         return list(range(count))
-    return [number for number in range(count) if _is_page(image, number)] or [0]
-
-
-def _is_page(image: Image.Image, number: int) -> bool:
-    image.seek(number)
-    return not image.tag_v2.get(_SUBFILE_TYPE, 0) & (_SMALLER | _MASK)  # type: ignore[attr-defined]
+    return tiff.page_numbers(image, count)
 
 
 def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Photo:
     """A picture of an opened file, upright; `number` is its place in the file."""
     format = "JPEG" if image.format == _MPO else image.format or "PNG"
-    sixteen, pixels = is_deep(image, file), None
+    sixteen, pixels = is_sixteen_bit(image, file), None
     notes: tuple[str, ...] = ()
     try:
         orientation = _loaded(image)
@@ -200,25 +181,25 @@ def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Phot
         if format != "TIFF":
             raise
         orientation = image.getexif().get(ORIENTATION, 1)
-        pixels = read_deep(file, format, number)  # tifffile knows more compressions
+        pixels = read_pixels(file, format, number)  # tifffile knows more compressions
     if sixteen and pixels is None:
         if alone or format == "TIFF":
-            pixels = read_deep(file, format, number)
+            pixels = read_pixels(file, format, number)
         else:
             sixteen, notes = False, ("the frames of the animation were read with 8 bits a channel",)
     metadata, coding = with_coding(metadata_of(image, exif_of(image, file, number)), format, file)
     if format == "TIFF":
         metadata = replace(metadata, iptc=iptc_of_tiff(file, number))
     if pixels is not None:
-        photo = from_channels(_turned(pixels, orientation), format, metadata, sixteen, coding)
+        photo = from_channels(upright_pixels(pixels, orientation), format, metadata, sixteen, coding)
     else:
         photo = _from_loaded(image, format, metadata, orientation, coding)
     return replace(photo, notes=notes)
 
 
 def _from_loaded(image: Image.Image, format: str, metadata: Metadata, orientation: int, coding: Coding | None) -> Photo:
-    for turn in () if format == "TIFF" else _TURNS.get(orientation, ()):  # Pillow has turned a TIFF
-        image = image.transpose(turn)
+    if format != "TIFF":  # which Pillow has turned
+        image = upright(image, orientation)
     if image.mode == "CMYK":
         image = _without_ink(image, metadata.icc_profile)
         metadata = replace(metadata, icc_profile=None)
@@ -244,44 +225,21 @@ def _without_ink(image: Image.Image, profile: bytes | None) -> Image.Image:
     return converted or image.convert("RGB")
 
 
-def _turned(pixels: FloatImage, orientation: int) -> FloatImage:
-    """Pixels as an EXIF orientation, 1 to 8, wants them shown."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _needs_tifffile(image: Image.Image) -> bool:
-    """True for a TIFF that Pillow would open and then fail to decode, with words on standard error."""
-    return image.tag_v2.get(_COMPRESSION) in _RARE_COMPRESSIONS  # type: ignore[attr-defined]
-
-
 def _tiff_without_pillow(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
     """A TIFF of a kind that Pillow does not know. Raises `InputError` with the reason where it is not read at all."""
-    count = len(page_offsets(file))
-    file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        pages = [tiff.pages[number].aspage() for number in range(count)]
+    pages = tiff.stored_pages(file)
     if not pages:
         raise InputError(f"{path} is a TIFF without pages.", "The file may be damaged.")
-    numbers = [n for n, page in enumerate(pages) if not page.subfiletype & (_SMALLER | _MASK)] or [0]
-    _check_size(pages[numbers[0]].imagewidth, pages[numbers[0]].imagelength, path, max_pixels)
+    height, width = pages[0].size
+    _check_size(width, height, path, max_pixels)
     frames = []
-    for number in numbers:
-        page = pages[number]
+    for page in pages:
         try:
-            pixels = read_deep(file, "TIFF", number)
+            pixels = tiff.read(file, page.number)
         except ValueError as error:
             raise InputError(f"{path} is a TIFF that is not read: {error}.", "Save it as RGB with 16 bits.") from error
-        tags = page.tags
-        orientation = int(tags[ORIENTATION].value) if ORIENTATION in tags else 1
-        profile = tags[34675].value if 34675 in tags else None
-        metadata = Metadata(exif=descriptive_of_tiff(file, page.offset), icc_profile=profile)
-        frames.append(from_channels(_turned(pixels, orientation), "TIFF", metadata, deep=(page.bitspersample or 8) > 8))
+        pixels = upright_pixels(pixels, page.orientation)
+        frames.append(from_channels(pixels, "TIFF", page.metadata, sixteen_bit=page.depth > 8))
     return replace(frames[0], following=tuple(frames[1:]))
 
 

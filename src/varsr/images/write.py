@@ -14,15 +14,15 @@ import numpy as np
 from PIL import Image
 
 from varsr.errors import OutputError, RequestError, describe
-from varsr.images import png, stream
+from varsr.images import rows
+from varsr.images.codecs import png
+from varsr.images.codecs.tiff import Page, write_pages
 from varsr.images.coding import HDR
-from varsr.images.deep import write_deep
 from varsr.images.exif import marked, shortened
 from varsr.images.formats import BY_SUFFIX, Format
 from varsr.images.photo import Photo, image_of, to_image
 from varsr.images.rounding import rounded
 from varsr.images.size import Size
-from varsr.images.tiff import Page, write_pages
 from varsr.storage.local import is_special, replacing
 from varsr.tiling.array import FloatImage
 
@@ -137,7 +137,7 @@ def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAUL
 def losses(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> tuple[str, ...]:
     """Losses that nobody asked for: parts of a photo that its file at `path` cannot hold, a phrase for each."""
     format, notes = encoding.of(path), list(photo.notes)
-    if photo.deep and not format.deep and photo.format == format.name:
+    if photo.sixteen_bit and not format.sixteen_bit and photo.format == format.name:
         notes.append(f"{format.name} is written with 8 bits a channel; PNG and TIFF keep all")
     exif, xmp = photo.metadata.exif, photo.metadata.xmp
     if format.metadata and exif and len(exif) > format.block:
@@ -170,8 +170,9 @@ def write_bands(photo: Photo, size: Size, bands: Iterable[FloatImage], path: Pat
     photo = prepared(photo, format)
     try:
         with replacing(path) as temporary:
-            if format.name in stream.FORMATS:
-                stream.write_rows(photo, size, bands, temporary, format.name)
+            if format.name in rows.FORMATS:
+                with temporary.open("w+b") as file:
+                    rows.write_channels(photo, size, photo.channel_bands(size, bands), file, format.name)
             else:
                 image = image_of(photo.channel_bands(size, bands))
                 temporary.write_bytes(_encoded_image(image, photo, format, encoding))
@@ -197,8 +198,8 @@ def prepared(photo: Photo, format: Format) -> Photo:
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """In memory first: what goes wrong while writing is then told by the system, not by a codec in its own terms."""
     photo, buffer = prepared(photo, format), io.BytesIO()
-    if photo.deep and format.deep and not photo.following:
-        write_deep(photo.channels(), buffer, format.name, photo.metadata)
+    if photo.sixteen_bit and format.sixteen_bit and not photo.following:
+        rows.write_channels(photo, photo.size, [photo.channels()], buffer, format.name)
         return buffer.getvalue()
     if format.name == "TIFF":
         write_pages(buffer, [_page(frame) for frame in photo.frames])
@@ -207,7 +208,7 @@ def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
 
 
 def _page(photo: Photo) -> Page:
-    pixels = rounded(photo.channels(), np.dtype(np.uint16 if photo.deep else np.uint8))
+    pixels = rounded(photo.channels(), np.dtype(np.uint16 if photo.sixteen_bit else np.uint8))
     height, width, planes = pixels.shape
     return Page([pixels], (height, width, planes), pixels.dtype, photo.metadata)
 

@@ -1,10 +1,16 @@
-"""The boxes of AVIF and HEIF files that tell of colours and depth (ISO/IEC 14496-12 and 23008-12)."""
+"""AVIF and HEIF: the boxes that tell of colours and depth (ISO/IEC 14496-12 and 23008-12), and 10 or 12 bits."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
+
+import numpy as np
+
+from varsr.images.rounding import scaled
+from varsr.tiling.array import FloatImage
 
 _HEAD = 1 << 20  # bytes from the beginning within which properties stand
 
@@ -33,6 +39,24 @@ def read_properties(file: BinaryIO) -> Properties:
         elif kind == b"hvcC" and len(content) >= 18:
             depth = max(depth, 8 + (content[17] & 7))
     return Properties(depth, cicp)
+
+
+def read_avif(data: bytes) -> FloatImage:
+    """The pixels (H, W, C) in [0, 1] of an AVIF of any depth. Raises `OSError` where they cannot be decoded."""
+    import imagecodecs
+
+    depth = read_properties(io.BytesIO(data)).depth
+    try:
+        return scaled(imagecodecs.avif_decode(data), 2**depth - 1)
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+
+
+def read_heif(data: bytes) -> FloatImage:
+    """The pixels (H, W, C) in [0, 1] of a HEIF of more than 8 bits. Raises `OSError` as `read_avif` does."""
+    import pillow_heif
+
+    return scaled(np.asarray(pillow_heif.open_heif(data, convert_hdr_to_8bit=False)), 65_535)
 
 
 def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,0 +1,1 @@
+"""One module a format: what Pillow does not read, write or tell."""
