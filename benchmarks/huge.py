@@ -22,16 +22,13 @@ from PIL import Image
 from torch import Tensor
 
 from training.design import MINI, PRESET
-from varsr.images.photo import Photo
-from varsr.images.size import Size, TargetSize
-from varsr.images.write import Encoding
 from varsr.jobs.outcome import Policy
 from varsr.jobs.plan import Job
-from varsr.jobs.run import Clock, Run
+from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.run import Run
 from varsr.model.varsr import VARSR
 from varsr.runtime.device import Precision
 from varsr.upscaling.preset import Presets
-from varsr.upscaling.restoration import Restoration
 from varsr.upscaling.upscaler import Upscaler
 
 FLOAT32 = Precision(torch.float32, torch.float32)
@@ -42,7 +39,7 @@ class StandIn:
 
     config = MINI
 
-    def restore(self, tiles: Tensor, *_: object) -> Iterator[Tensor]:
+    def generate(self, tiles: Tensor, *_: object) -> Iterator[Tensor]:
         """Empty latents, for each scale and for the corrector."""
         side = self.config.latent_side
         for _scale in (*self.config.scales, "corrector"):
@@ -70,9 +67,6 @@ def main() -> None:
             Precision(torch.float32, torch.float32),
         )
 
-    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
-        return upscaler.begin(photo, size)
-
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.png", Path(folder) / f"out.{options.format}"
         side = options.side // 4
@@ -80,8 +74,8 @@ def main() -> None:
         Image.fromarray(np.stack([gradient, gradient.T, 255 - gradient], -1).astype(np.uint8)).save(source)
         del gradient
         started = time.monotonic()
-        run = Run(begin, TargetSize(scale=4), Encoding(), Policy(max_pixels=10**10), Clock())
-        (outcome,) = run.outcomes([Job(source, target)])
+        settings = JobSettings(policy=Policy(max_pixels=10**10))
+        (outcome,) = Run(upscaler, [Job(source, target)], settings)
         seconds = time.monotonic() - started
         assert outcome.status == "done", outcome.error
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -49,10 +49,10 @@ def compare_windows(upscaler: Upscaler, photo: Photo) -> None:
     """Windows side by side and blended, against the whole latent decoded at once."""
     stride, size = upscaler.model.config.tokenizer.stride, (SIDE, SIDE)
     source = Enlarged(photo.color, size, size)
-    latent = blended_latent(upscaler, source, upscaler.tiles(size))
+    latent = blended_latent(upscaler, source, upscaler.layout(size).tiles)
     at_once = decode(upscaler, source, latent, Tile(0, 0, 0, SIDE // stride))
     blend, naive = BandBlend(SIDE, 3), np.zeros_like(at_once)
-    windows = upscaler.windows(size)
+    windows = upscaler.layout(size).windows
     places = [window.times(stride) for window in windows]
     for window, place in zip(windows, places, strict=True):
         pixels = decode(upscaler, source, latent, window)
@@ -71,7 +71,9 @@ def compare_tiles(upscaler: Upscaler, photo: Photo) -> None:
 
     smooth = picture(Options(tile_overlap=config.latent_side * 3 // 4))
     for overlap in sorted({upscaler.settings().tile_overlap, 0}):
-        places = [tile.times(config.tokenizer.stride) for tile in upscaler.tiles(size, Options(tile_overlap=overlap))]
+        places = [
+            tile.times(config.tokenizer.stride) for tile in upscaler.layout(size, Options(tile_overlap=overlap)).tiles
+        ]
         show(f"{len(places)} tiles, overlap {overlap}", picture(Options(tile_overlap=overlap)) - smooth, places)
 
 
@@ -106,7 +108,7 @@ def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> F
     generation = upscaler.settings().for_tiles(len(tiles))
     for tile in tiles:
         pixels = cut(upscaler, source, tile.times(stride))
-        *_, values = upscaler.model.restore(pixels, generation, TileNoise(0, [tile.index]))
+        *_, values = upscaler.model.generate(pixels, generation, TileNoise(0, [tile.index]))
         blend.add(tile, values[0].float().permute(1, 2, 0).numpy())
     return blend.rows(0, cells)
 

@@ -89,7 +89,7 @@ def generate(model: VARSR, batch: Batch, generation: InferenceConfig, dtype: tor
     """Pixels as the model would give them, (B, 3, S, S)."""
     tiles = batch.upsampled.to(dtype)
     noise = TileNoise(0, range(len(tiles)))
-    *_, latent = model.restore(tiles, generation, noise)
+    *_, latent = model.generate(tiles, generation, noise)
     pixels: Tensor = model.decoder(latent.to(dtype), tiles)
     return pixels.float()
 
@@ -97,7 +97,7 @@ def generate(model: VARSR, batch: Batch, generation: InferenceConfig, dtype: tor
 @torch.no_grad()
 def validate(student: Student, tokenizer: Tokenizer, model: VARSR, gain: float, sets: Batches) -> dict[str, float]:
     """Cross-entropy and right tokens; PSNR-Y of the input, of generation, with guidance, with the corrector."""
-    corrected = replace(PRESET.generation(), guidance_scale=0, corrector_gain=gain)
+    corrected = replace(PRESET.inference(), guidance_scale=0, corrector_gain=gain)
     plain = replace(corrected, corrector_steps=0)
 
     def measure(batch: Batch) -> dict[str, Tensor]:

@@ -1,25 +1,37 @@
 """Super-resolution of photographs by visual autoregressive modelling (VARSR, ICML 2025).
 
-from varsr import Upscaler
-Upscaler.from_pretrained().upscale(image, scale=4)
+from varsr import upscale_file
+upscale_file("photo.jpg", "photo_x4.jpg")
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Options", "Upscaler", "__version__"]
+__all__ = ["Options", "Request", "Upscaler", "VarsrError", "__version__", "upscale_file"]
 
 if TYPE_CHECKING:
+    from varsr.errors import VarsrError
+    from varsr.jobs.files import upscale_file
     from varsr.upscaling.options import Options
+    from varsr.upscaling.request import Request
     from varsr.upscaling.upscaler import Upscaler
 
-_HOMES = {"Options": "varsr.upscaling.options", "Upscaler": "varsr.upscaling.upscaler"}
+_HOMES = {
+    "Options": "varsr.upscaling.options",
+    "Request": "varsr.upscaling.request",
+    "Upscaler": "varsr.upscaling.upscaler",
+    "VarsrError": "varsr.errors",
+    "upscale_file": "varsr.jobs.files",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import the heavy names when they are first asked for: `varsr --help` must not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'varsr' has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

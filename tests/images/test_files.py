@@ -20,11 +20,13 @@ from tests.sixteen_bit import write_sixteen_bit
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.images.formats import BY_SUFFIX
 from varsr.images.metadata import Metadata
-from varsr.images.photo import Photo, from_channels, from_image
+from varsr.images.photo import Photo, from_channels
+from varsr.images.pillow import from_image
 from varsr.images.read import read_photo
 from varsr.images.resize import resize
 from varsr.images.sixteen_bit import read_pixels
-from varsr.images.write import Encoding, check_fits, check_target, write_photo
+from varsr.images.write import Encoding, check_fits, write_photo
+from varsr.jobs.preflight import check_target
 
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF"}
 OTHERS = {".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from varsr.errors import InputError, OutputError, TooLittleMemoryError, Unforese
 from varsr.images import photo as photo_module
 from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo
-from varsr.images.size import Size, TargetSize
-from varsr.images.write import Encoding
+from varsr.images.size import TargetSize
+from varsr.jobs import prefetch
 from varsr.jobs.outcome import Outcome, Policy
 from varsr.jobs.plan import Job
-from varsr.jobs.run import Clock, Run
-from varsr.runtime.engine import Batch, Engine, Recipe
-from varsr.tiling.array import FloatImage
-from varsr.upscaling.restoration import Restoration
+from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.run import Run
+from varsr.runtime.engine import Engine, Step, TileBatch
+from varsr.tiling.array import FloatImage, FloatImages
 
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "gif", "avif", "deep.png", "deep.tif", "lzw.tif", "mpo.jpg")
 MUTANTS = 40  # of each format
@@ -40,10 +40,8 @@ def upscaler(nano: Path) -> Upscaler:
 
 
 def do(upscaler: Upscaler, jobs: list[Job], policy: Policy = Policy(), scale: float = 1) -> list[Outcome]:
-    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
-        return upscaler.begin(photo, size, Options(corrector=False, cfg=0))
-
-    return list(Run(begin, TargetSize(scale=scale), Encoding(), policy, Clock()).outcomes(jobs))
+    settings = JobSettings(TargetSize(scale=scale), Options(corrector=False, cfg=0), policy=policy)
+    return list(Run(upscaler, jobs, settings))
 
 
 def sample(suffix: str) -> bytes:
@@ -107,19 +105,20 @@ def test_damaged_files(upscaler: Upscaler, tmp_path: Path, suffix: str) -> None:
     assert set(out.iterdir() if out.exists() else ()) == done
 
 
-def test_a_file_that_changes_while_the_run_goes_on(upscaler: Upscaler, tmp_path: Path) -> None:
-    """What is gone by the time it is read is a failure; the others are done."""
+def test_a_file_that_changes_while_the_run_goes_on(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is gone by the time it is read is a failure; the others are done."""
+    monkeypatch.setattr(prefetch, "AHEAD_FILES", 2)
     jobs = []
     for number in range(8):
         (tmp_path / f"{number}.png").write_bytes(sample("png"))
         jobs.append(Job(tmp_path / f"{number}.png", tmp_path / f"{number}_out.png"))
 
-    def begin(job: Job, photo: Photo, size: Size) -> Restoration:
+    outcomes = []
+    for outcome in Run(upscaler, jobs, JobSettings(TargetSize(scale=1), Options(batch_size=1))):
         (tmp_path / "7.png").unlink(missing_ok=True)
-        return upscaler.begin(photo, size)
-
-    run = Run(begin, TargetSize(scale=1), Encoding(), Policy(), Clock())
-    outcomes = list(run.outcomes(jobs))
+        outcomes.append(outcome)
     assert [o.status for o in outcomes] == ["done"] * 7 + ["failed"]
 
 
@@ -188,7 +187,7 @@ def test_memory_that_runs_out_costs_one_picture(
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(sample("png"))
         jobs.append(Job(tmp_path / f"{number}.png", tmp_path / f"{number}_out.png"))
-    restored = photo_module.Photo.restored
+    restored = photo_module.Photo.with_color
     calls = iter([False, True, False])
 
     def scarce(photo: Photo, color: FloatImage) -> Photo:
@@ -196,7 +195,7 @@ def test_memory_that_runs_out_costs_one_picture(
             raise MemoryError
         return restored(photo, color)
 
-    monkeypatch.setattr(photo_module.Photo, "restored", scarce)
+    monkeypatch.setattr(photo_module.Photo, "with_color", scarce)
     outcomes = do(upscaler, jobs)
     assert [o.status for o in outcomes] == ["done", "failed", "done"]
     assert isinstance(outcomes[1].error, TooLittleMemoryError)
@@ -250,10 +249,10 @@ def test_a_shared_batch_that_fails_costs_one_picture(
     expected = [job.target.read_bytes() for job in jobs]
     latents = Engine.latents
 
-    def fail_for_red(engine: Engine, batch: Batch, size: int, recipe: Recipe) -> FloatImage:
+    def fail_for_red(engine: Engine, batch: TileBatch, size: int) -> Generator[Step, None, FloatImages]:
         if (batch.pixels == (1, 0, 0)).all((1, 2, 3)).any():
             raise ZeroDivisionError("of a kind that nobody thought of")
-        return latents(engine, batch, size, recipe)
+        return latents(engine, batch, size)
 
     monkeypatch.setattr(Engine, "latents", fail_for_red)
     outcomes = do(upscaler, jobs, Policy(overwrite=True))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.images.size import TargetSize
 from varsr.jobs.naming import Naming, format_named
-from varsr.jobs.plan import STREAM, Job, Shard, plan
+from varsr.jobs.plan import Job, Shard, plan
+from varsr.storage.streams import STREAM
 
 VALUES = {"size": "x4", "scale": "4", "model": "mini"}
 stems = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=30).filter(

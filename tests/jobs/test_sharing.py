@@ -15,15 +15,13 @@ from torch import Tensor
 from tests.golden import DATA
 from varsr import Options, Upscaler
 from varsr.errors import TooLittleMemoryError
-from varsr.images.photo import Photo
-from varsr.images.size import Size, TargetSize
-from varsr.images.write import Encoding
+from varsr.images.size import TargetSize
 from varsr.jobs.outcome import Policy
 from varsr.jobs.plan import Job
-from varsr.jobs.run import Clock, Run
-from varsr.runtime.worker import Worker
+from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.run import Run
+from varsr.runtime.worker import DeviceThread
 from varsr.upscaling.progress import Progress
-from varsr.upscaling.restoration import Restoration
 
 OPTIONS = Options(cfg=1.5, seed=3)
 
@@ -37,13 +35,13 @@ def upscaler(nano: Path) -> Upscaler:
 def batches(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tiles each call of the model had, those that only fill it included."""
     sizes: list[int] = []
-    restore: Callable[..., Iterator[Tensor]] = upscaler.model.restore
+    generate: Callable[..., Iterator[Tensor]] = upscaler.model.generate
 
     def counted(tiles: Tensor, *rest: object, **named: object) -> Iterator[Tensor]:
         sizes.append(len(tiles))
-        return restore(tiles, *rest, **named)
+        return generate(tiles, *rest, **named)
 
-    monkeypatch.setattr(upscaler.model, "restore", counted)
+    monkeypatch.setattr(upscaler.model, "generate", counted)
     return sizes
 
 
@@ -59,10 +57,8 @@ def pictures(folder: Path, sides: list[int]) -> list[Job]:
 
 
 def run(upscaler: Upscaler, jobs: list[Job]) -> list[np.ndarray]:
-    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
-        return upscaler.begin(photo, size, OPTIONS)
-
-    outcomes = list(Run(begin, TargetSize(scale=1), Encoding(), Policy(overwrite=True), Clock()).outcomes(jobs))
+    settings = JobSettings(TargetSize(scale=1), OPTIONS, policy=Policy(overwrite=True))
+    outcomes = list(Run(upscaler, jobs, settings))
     assert [outcome.status for outcome in outcomes] == ["done"] * len(jobs)
     return [np.asarray(Image.open(job.target)) for job in jobs]
 
@@ -97,17 +93,14 @@ def test_a_damaged_picture_between_them_is_its_own_failure(upscaler: Upscaler, t
     jobs = pictures(tmp_path, [upscaler.model.config.tile_side] * 5)
     jobs[2].source.write_bytes(jobs[2].source.read_bytes()[:60])
 
-    def begin(_: Job, photo: Photo, size: Size) -> Restoration:
-        return upscaler.begin(photo, size, OPTIONS)
-
-    outcomes = list(Run(begin, TargetSize(scale=1), Encoding(), Policy(), Clock()).outcomes(jobs))
+    outcomes = list(Run(upscaler, jobs, JobSettings(TargetSize(scale=1), OPTIONS)))
     assert [outcome.status for outcome in outcomes] == ["done", "done", "failed", "done", "done"]
 
 
 @pytest.fixture
 def beside(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine works in a thread of its own, as it does with a GPU."""
-    monkeypatch.setattr(upscaler.engine, "_worker", Worker())
+    monkeypatch.setattr(upscaler.engine, "_worker", DeviceThread())
 
 
 def test_an_engine_beside_the_program_makes_the_same_pictures(
@@ -126,17 +119,17 @@ def test_an_engine_beside_the_program_has_the_next_batch_before_this_one_is_used
     upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = []
-    begin, decode = upscaler.engine.begin, upscaler.engine.decode
+    submit, decode = upscaler.engine.submit, upscaler.engine.decode
 
     def begun(*arguments: Any) -> Any:
         events.append("begin")
-        return begin(*arguments)
+        return submit(*arguments)
 
     def decoded(*arguments: Any) -> Any:
         events.append("decode")
         return decode(*arguments)
 
-    monkeypatch.setattr(upscaler.engine, "begin", begun)
+    monkeypatch.setattr(upscaler.engine, "submit", begun)
     monkeypatch.setattr(upscaler.engine, "decode", decoded)
     run(upscaler, pictures(tmp_path, [9 * upscaler.model.config.tile_side]))
     assert events[:2] == ["begin", "begin"]
@@ -151,7 +144,7 @@ def test_what_fails_beside_the_program_is_the_pictures_failure(
     def scarce(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(upscaler.model, "restore", scarce)
+    monkeypatch.setattr(upscaler.model, "generate", scarce)
     (job,) = pictures(tmp_path, [40])
     seen: list[Progress] = []
     with pytest.raises(TooLittleMemoryError), Image.open(job.source) as image:

@@ -29,7 +29,7 @@ def mini_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restore(model: VARSR, tiles: torch.Tensor, strength: float) -> torch.Tensor:
     with torch.inference_mode():
         noise = TileNoise(0, range(len(tiles)))
-        *_, latent = model.restore(tiles, InferenceConfig(guidance_scale=strength), noise)
+        *_, latent = model.generate(tiles, InferenceConfig(guidance_scale=strength), noise)
         return latent
 
 

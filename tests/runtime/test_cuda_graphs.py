@@ -19,7 +19,7 @@ from varsr.model.sampling import ARGMAX, Noise, Sampling, TileNoise
 from varsr.runtime import cuda_graphs
 from varsr.runtime.cuda_graphs import Draws, Graphs
 from varsr.runtime.device import pick_precision
-from varsr.runtime.engine import Engine, Recipe
+from varsr.runtime.engine import Engine
 from varsr.upscaling.preset import Preset
 from varsr.weights.checkpoint import load_model
 
@@ -69,17 +69,16 @@ def test_replayed_batches_equal_plain_ones(tiny: Path, dtype: str, speed: str, s
     precision = pick_precision(dtype, CUDA)  # type: ignore[arg-type]
     engine = Engine(load_model(tiny, CUDA, precision), CUDA, precision)
     preset = Preset().faster() if speed == "fast" else Preset()
-    generation = replace(preset.generation(), guidance_scale=2.0, sampling=sampling, fidelity=0.5)
-    recipe = Recipe(generation, 0)
+    inference = replace(preset.inference(), guidance_scale=2.0, sampling=sampling, fidelity=0.5)
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         for batch in range(4):
             side = engine.model.config.tile_side
             tiles = (torch.rand(2, 3, side, side, generator=generator) * 2 - 1).to(CUDA, precision.compute)
             places = [2 * batch, 2 * batch + 1]
-            *_, found = engine.restore(tiles, TileNoise(3, places), recipe)
+            *_, found = engine.generate(tiles, TileNoise(3, places), inference)
             found = found.clone()
-            *_, plain = engine.model.restore(tiles, generation, TileNoise(3, places))
+            *_, plain = engine.model.generate(tiles, inference, TileNoise(3, places))
             assert torch.equal(found, plain), f"batch {batch}: {(found - plain).abs().max()}"
 
 

@@ -66,7 +66,7 @@ def test_none_changes_nothing(picture: FloatImage) -> None:
 def test_a_full_disk_for_temporary_files_is_told(
     picture: FloatImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("varsr.images.color.IN_MEMORY", 1000)
+    monkeypatch.setattr("varsr.upscaling.color_fix.IN_MEMORY", 1000)
     with small_disk(tmp_path / "small", "256k") as disk:
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
         with pytest.raises(OutputError, match="temporary files"):

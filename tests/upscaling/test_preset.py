@@ -124,13 +124,13 @@ def test_text_without_presets_is_refused(checkpoint: Path, text: str) -> None:
 def test_what_is_asked_for_comes_before_the_preset() -> None:
     presets = Presets(Preset(), Preset().faster())
     plain = resolve(presets, Options(), NANO)
-    assert plain.generation == Preset().generation()
+    assert plain.inference == Preset().inference()
     assert plain.for_tiles(2).guidance_scale == 7.0
     told = resolve(presets, Options(speed="fast", cfg=0, keep_ratio=1, fidelity=0.5, corrector=False, top_k=3), NANO)
     assert (told.for_tiles(1).guidance_scale, told.for_tiles(9).guidance_scale) == (0, 0)
-    assert (told.generation.keep_ratio, told.generation.guided_tokens) == (1, 0.5)
-    assert (told.generation.fidelity, told.generation.sampling.top_k) == (0.5, 3)
-    assert told.generation.corrector_steps == 0
+    assert (told.inference.keep_ratio, told.inference.guided_tokens) == (1, 0.5)
+    assert (told.inference.fidelity, told.inference.sampling.top_k) == (0.5, 3)
+    assert told.inference.corrector_steps == 0
 
 
 def test_fidelity_of_the_options_reaches_the_result(nano: Path) -> None:

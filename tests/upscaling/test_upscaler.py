@@ -139,7 +139,7 @@ def test_overlaps_that_cannot_be_are_refused(upscaler: Upscaler, image: Image.Im
     with pytest.raises(RequestError, match="cannot overlap"):
         upscaler.upscale(image, 4, Options(tile_overlap=4))
     with pytest.raises(RequestError, match="cannot overlap"):
-        upscaler.windows((64, 64), Options(tile_overlap=-1))
+        upscaler.layout((64, 64), Options(tile_overlap=-1))
 
 
 def test_running_out_of_memory_is_said_plainly(
@@ -148,7 +148,7 @@ def test_running_out_of_memory_is_said_plainly(
     def allocate(*_: object, **__: object) -> None:
         torch.empty(1 << 60)
 
-    monkeypatch.setattr(upscaler.model, "restore", allocate)
+    monkeypatch.setattr(upscaler.model, "generate", allocate)
     with pytest.raises(TooLittleMemoryError, match="too little memory"):
         upscaler.upscale(image)
 
@@ -157,7 +157,7 @@ def test_a_batch_too_large_for_memory_is_halved(
     upscaler: Upscaler, image: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = pixels(upscaler.upscale(image, 4, Options(batch_size=2)))
-    restore, sizes = upscaler.model.restore, []
+    restore, sizes = upscaler.model.generate, []
 
     def scarce(tiles: torch.Tensor, *rest: Any, **named: Any) -> Iterator[torch.Tensor]:
         sizes.append(len(tiles))
@@ -165,7 +165,7 @@ def test_a_batch_too_large_for_memory_is_halved(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return restore(tiles, *rest, **named)
 
-    monkeypatch.setattr(upscaler.model, "restore", scarce)
+    monkeypatch.setattr(upscaler.model, "generate", scarce)
     seen: list[Progress] = []
     found = pixels(upscaler.upscale(image, 4, Options(batch_size=8), seen.append))
     assert np.abs(found - expected).max() <= 1
@@ -179,7 +179,7 @@ def test_other_failures_are_not_taken_for_it(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(upscaler.model, "restore", fail)
+    monkeypatch.setattr(upscaler.model, "generate", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         upscaler.upscale(image)
 
@@ -255,8 +255,8 @@ def test_tiles_overlap_as_the_model_says_and_less_in_fast_mode_but_are_always_bl
     write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32)))
     write_preset(tmp_path / "model.toml", tile_overlap=overlap, decode_overlap=blend)
     upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
-    assert upscaler.tiles((2048, 2048), options) == plan_tiles(256, 256, 32, predicted)
-    assert upscaler.windows((2048, 2048), options) == plan_tiles(256, 256, 32, decoded)
+    assert upscaler.layout((2048, 2048), options).tiles == plan_tiles(256, 256, 32, predicted)
+    assert upscaler.layout((2048, 2048), options).windows == plan_tiles(256, 256, 32, decoded)
 
 
 @pytest.mark.parametrize(
@@ -274,8 +274,8 @@ def test_windows_are_about_as_many_tiles_wide_as_the_model_says_where_there_are_
     write_nano(tmp_path / "model.safetensors", replace(MINI_LIKE, scales=(1, 32)))
     write_preset(tmp_path / "model.toml", decode_overlap=0.125, decode_window=3)
     upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu")
-    assert [window.side for window in upscaler.windows(size, Options(tile_overlap=0))] == [side] * count
-    assert {tile.side for tile in upscaler.tiles(size)} == {32}
+    assert [window.side for window in upscaler.layout(size, Options(tile_overlap=0)).windows] == [side] * count
+    assert {tile.side for tile in upscaler.layout(size).tiles} == {32}
 
 
 def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:

@@ -57,6 +57,7 @@ def main() -> None:
     _replace_closed_streams()
     _leave_deleted_folder()
     print_any_name()
+    messages.log_to_standard_error()
     try:
         app()
     except Exception as error:

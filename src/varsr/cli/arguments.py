@@ -10,10 +10,12 @@ from pathlib import Path
 
 from varsr.errors import OutputError, RequestError
 from varsr.images.formats import BY_SUFFIX
-from varsr.images.write import Encoding, check_folder
+from varsr.images.write import Encoding
 from varsr.jobs.naming import FALLBACK
-from varsr.jobs.plan import STREAM, Job
+from varsr.jobs.plan import Job
+from varsr.jobs.preflight import check_folder
 from varsr.storage.local import is_special
+from varsr.storage.streams import STREAM
 
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)

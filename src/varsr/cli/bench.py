@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from varsr.choices import DtypeName, Speed
-from varsr.cli.console import messages
 from varsr.cli.options import Debug, Quiet
 
 if TYPE_CHECKING:
@@ -51,29 +50,21 @@ def bench(
     import time
 
     from varsr.evaluation.benchmark import describe, measure, peak_memory
-    from varsr.runtime.cpu import limit_threads
     from varsr.upscaling.options import Options
     from varsr.upscaling.upscaler import Upscaler
     from varsr.weights.registry import default_model
 
     sizes, (width, height) = _numbers(batch, ","), _two(size)
     chosen = model or default_model()
-    limit_threads()
     started = time.monotonic()
     upscaler = Upscaler.from_pretrained(chosen, device=device, dtype=dtype, compiled=not no_compile)
     loaded = time.monotonic() - started
     machine = describe(upscaler)
-    done = 0
-
-    def on_run() -> None:
-        nonlocal done
-        done += 1
-        messages.say(f"run {done} of {len(sizes) * (upscaler.engine.runs_until_ready + runs)}")
-
     options = Options(speed=speed)
-    timings = measure(upscaler, sizes, runs, upscaler.settings(options).generation, on_run)
+    timings = measure(upscaler, sizes, runs, upscaler.settings(options).inference)
     memory = peak_memory(upscaler.engine.device)
-    tiles, windows = upscaler.tiles((height, width), options), upscaler.windows((height, width), options)
+    layout = upscaler.layout((height, width), options)
+    tiles, windows = layout.tiles, layout.windows
     hourly = 3600 / min(timing.of_picture(tiles, windows) for timing in timings)
     if json:
         report = {

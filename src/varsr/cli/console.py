@@ -1,38 +1,18 @@
-"""What a person sees on standard error: progress, notes and failures."""
+"""Messages on standard error, and names on standard output."""
 
 from __future__ import annotations
 
 import codecs
+import logging
 import os
+import re
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from varsr.errors import OutputError, TooLittleMemoryError, VarsrError
 
-if TYPE_CHECKING:
-    from varsr.upscaling.progress import Progress as Step
-
-SECONDS_BETWEEN_LINES = 10.0  # of progress in a log
-
-OnStep = Callable[["Step"], None]
-
-
-class Watch(Protocol):
-    """Shows the progress of files and, within one, of its tiles."""
-
-    def picture(self, name: str, /) -> OnStep:
-        """Make ready for a picture; what is returned shows its steps."""
-
-    def file_done(self) -> None:
-        """Count a file."""
+_OPTION = re.compile(r"`([a-z][a-z_]*)`")
 
 
 class Messages:
@@ -48,6 +28,16 @@ class Messages:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
+    def log_to_standard_error(self) -> None:
+        """Say what the rooms below the command line log: downloads and the like."""
+        logger = logging.getLogger("varsr")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(_Handler(self))
+
+    def advice(self, error: VarsrError) -> str:
+        """What to do about an error, its options as they are typed."""
+        return as_typed(error.advice)
+
     def complain(self, text: str) -> None:
         """A failure that does not end the program."""
         print(f"varsr: {text}", file=sys.stderr, flush=True)
@@ -59,7 +49,7 @@ class Messages:
         if isinstance(error, MemoryError):
             error = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
         if isinstance(error, VarsrError):
-            self.complain(f"{one_line(error)} {error.advice}")
+            self.complain(f"{one_line(error)} {self.advice(error)}")
             return error.exit_code
         if isinstance(error, BrokenPipeError):
             self.complain("Standard output was closed by the program that read it.")
@@ -72,80 +62,6 @@ class Messages:
         """The traceback of an error that costs one file alone, under --debug."""
         if self.debug and error is not None:
             traceback.print_exception(error)
-
-    @contextmanager
-    def watch(self, files: int) -> Iterator[Watch]:
-        """Show the progress of so many files: bars on a terminal, now and then a line elsewhere, nothing when quiet."""
-        if self.quiet:
-            yield _Silence()
-        elif sys.stderr.isatty():
-            with _progress() as bars:
-                yield _Bars(bars, files)
-        else:
-            yield _Lines(files)
-
-
-class _Silence:
-    def picture(self, _: str) -> OnStep:
-        return lambda _: None
-
-    def file_done(self) -> None:
-        pass
-
-
-class _Bars:
-    """Bars on a terminal: one for the files, where there are several, and one for the picture."""
-
-    def __init__(self, bars: Progress, files: int) -> None:
-        self._bars = bars
-        self._started = time.monotonic()
-        self._done = 0
-        self._files = bars.add_task("files", total=files, activity="") if files > 1 else None
-        self._picture = bars.add_task("", visible=False, activity="")
-        self._shown: OnStep | None = None
-
-    def picture(self, name: str) -> OnStep:
-        def show(step: Step) -> None:
-            if self._shown is not show:
-                self._shown = show
-                self._bars.reset(self._picture, description=name, visible=True)
-            self._bars.update(
-                self._picture, completed=step.done, total=step.total, activity=f"{step.tiles} tiles, {step.activity}"
-            )
-
-        return show
-
-    def file_done(self) -> None:
-        self._done += 1
-        if self._files is not None:
-            rate = 60 * self._done / max(time.monotonic() - self._started, 1e-9)
-            self._bars.update(self._files, advance=1, activity=f"{rate:.1f} a minute")
-
-
-class _Lines:
-    """Progress in a log: a line every few seconds."""
-
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._done = 0
-        self._last = time.monotonic()
-
-    def picture(self, name: str) -> OnStep:
-        return lambda step: self._now_and_then(
-            f"{name}: {step.done / step.total:.0%}, {step.tiles} tiles, {step.activity}"
-        )
-
-    def file_done(self) -> None:
-        self._done += 1
-        if self._files > 1:
-            self._now_and_then(f"{self._done} of {self._files} files")
-
-    def _now_and_then(self, text: str) -> None:
-        now = time.monotonic()
-        if now - self._last < SECONDS_BETWEEN_LINES:
-            return
-        self._last = now
-        print(text, file=sys.stderr, flush=True)
 
 
 def print_any_name() -> None:
@@ -162,22 +78,22 @@ def _as_on_disk(error: UnicodeError) -> tuple[bytes, int]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's words without line breaks."""
-    return " ".join(str(error).split())
+    """An error's words without line breaks, its options as they are typed."""
+    return as_typed(" ".join(str(error).split()))
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[activity]}", markup=False),
-        console=Console(stderr=True),
-        # On one terminal with the bars results are printed above them; anywhere else they must arrive untouched.
-        redirect_stdout=sys.stdout.isatty(),
-    )
+def as_typed(text: str) -> str:
+    """A text in which `names` of options stand as they are typed on the command line."""
+    return _OPTION.sub(lambda match: "--" + match[1].replace("_", "-"), text)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, messages: Messages) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._messages.say(record.getMessage())
 
 
 messages = Messages()

@@ -53,7 +53,7 @@ def pull(name: Name, dtype: Dtype = "bf16", quiet: Quiet = False, debug: Debug =
     from varsr.weights.registry import load_registry
     from varsr.weights.store import install
 
-    print(install(load_registry()[name], dtype, messages.say))
+    print(install(load_registry()[name], dtype))
 
 
 @models.command()

@@ -178,13 +178,18 @@ def upscale(
     """
     from varsr.cli.arguments import check_combination, color_named, for_device, input_paths, output_folder, single_job
     from varsr.cli.console import messages
-    from varsr.cli.work import Work, announce, carry_out
+    from varsr.cli.progress import progress_of
+    from varsr.cli.report import OutcomePrinter, announce, exit_code, summarize
     from varsr.images.size import TargetSize
     from varsr.images.write import Encoding
     from varsr.jobs.naming import Naming, format_named  # heavy imports wait until a command runs
     from varsr.jobs.outcome import Policy
     from varsr.jobs.plan import Plan, Shard, plan
+    from varsr.jobs.prefetch import JobSettings
+    from varsr.jobs.run import Run
+    from varsr.runtime.device import pick_device
     from varsr.upscaling.options import Options
+    from varsr.upscaling.upscaler import ModelChoice
     from varsr.weights.registry import default_model
 
     named = {"width": width, "height": height, "longest": longest, "megapixels": megapixels}
@@ -225,6 +230,29 @@ def upscale(
         corrector_steps=corrector_steps,
     )
     policy = Policy(overwrite, skip_existing, fail_fast, max_pixels, folder is not None, preserve_times)
-    raise typer.Exit(
-        carry_out(Work(jobs, wanted, encoding, policy, options, chosen, device, dtype, not no_compile, json))
-    )
+    pick_device(device)  # what is wrong with it would be wrong for every image
+    greet(chosen)
+    run = Run(ModelChoice(chosen, device, dtype, not no_compile), jobs, JobSettings(wanted, options, encoding, policy))
+    printer, outcomes = OutcomePrinter(chosen, seed, json), []
+    try:
+        with progress_of(run, len(jobs)) as progress:
+            for outcome in run:
+                outcomes.append(outcome)
+                progress.file_done()
+                printer.print(outcome)
+    finally:  # what is known by then is of use after an interruption too
+        if len(jobs) > 1:
+            summarize(outcomes, run, len(jobs))
+    raise typer.Exit(exit_code(outcomes, len(jobs)))
+
+
+def greet(model: str) -> None:
+    """Say what is worth knowing before a model is loaded."""
+    from varsr.cli.console import messages
+    from varsr.weights.cache import cache_folder, temporary_cache
+    from varsr.weights.store import note_first_use
+
+    if note_first_use(model):
+        messages.say(f"Using {model}, the built-in model. The full one, a download of 5 GB, is --model varsr.")
+    if cache_folder() == temporary_cache():
+        messages.say(f"There is no home folder to write to: caches are kept in {temporary_cache()}.")

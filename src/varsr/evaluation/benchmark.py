@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
-from varsr.runtime.engine import Engine, Recipe
+from varsr.runtime.engine import Engine
 from varsr.runtime.memory import memory_errors
 from varsr.tiling.grid import Tile
 from varsr.upscaling.upscaler import Upscaler
 
-Mark = Callable[[str], None]
+_log = logging.getLogger(__name__)
 PEAK_SIDES = (1024, 2048, 4096)  # of the matrices whose products are taken for what the machine can do
 PEAK_RUNS = 5
 
@@ -85,22 +86,22 @@ def describe(upscaler: Upscaler) -> Machine:
     )
 
 
-def measure(
-    upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, generation: InferenceConfig, on_run: Callable[[], None]
-) -> list[Timing]:
+def measure(upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, inference: InferenceConfig) -> list[Timing]:
     """Time each batch size `runs` times, once it is ready. Raises `TooLittleMemoryError`."""
-    timings = []
+    timings: list[Timing] = []
+    warm_up = upscaler.engine.runs_until_ready
+    total = len(batch_sizes) * (warm_up + runs)
     for tiles in batch_sizes:
         with memory_errors(upscaler.engine.device), torch.inference_mode():
             batch = _tiles(upscaler, tiles)
             measured = []
-            for _ in range(upscaler.engine.runs_until_ready + runs):
-                measured.append(_timed(upscaler.engine, batch, generation))
-                on_run()
+            for run in range(warm_up + runs):
+                measured.append(_timed(upscaler.engine, batch, inference))
+                _log.info("run %d of %d", len(timings) * (warm_up + runs) + run + 1, total)
         first, others = measured[:-runs], measured[-runs:]
         seconds = {stage: statistics.median(run[stage] for run in others) for stage in others[0]}
         ready = sum(sum(run.values()) for run in first)
-        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, generation), ready))
+        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, inference), ready))
     return timings
 
 
@@ -116,7 +117,7 @@ def peak_memory(device: torch.device) -> int:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def operations(upscaler: Upscaler, tiles: int, generation: InferenceConfig) -> dict[str, int]:
+def operations(upscaler: Upscaler, tiles: int, inference: InferenceConfig) -> dict[str, int]:
     """Floating-point operations of each stage, counted without computing them."""
     config, dtype = upscaler.model.config, upscaler.dtype
     with torch.device("meta"):
@@ -124,14 +125,13 @@ def operations(upscaler: Upscaler, tiles: int, generation: InferenceConfig) -> d
         batch = torch.empty(tiles, 3, config.tile_side, config.tile_side, dtype=dtype)
     model.quantizer.float()  # these two are float32 whatever the rest is
     model.transformer.rotary = model.transformer.rotary.float()
+    engine = Engine(model, torch.device("meta"), upscaler.engine.precision)
     counted: dict[str, int] = {}
+    before = 0
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        _stages(
-            Engine(model, torch.device("meta"), upscaler.engine.precision),
-            batch,
-            generation,
-            lambda name: counted.update({name: counter.get_total_flops() - sum(counted.values())}),
-        )
+        for name in _stages(engine, batch, inference):
+            total = counter.get_total_flops()
+            counted[name], before = total - before, total
     return counted
 
 
@@ -149,30 +149,25 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     return best
 
 
-def _stages(engine: Engine, tiles: Tensor, generation: InferenceConfig, mark: Mark) -> None:
-    """Restore tiles and call `mark` with the name of each stage as it is done; the first has the prefix in it."""
-    config = engine.model.config
-    recipe = Recipe(generation, 0)
-    names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:]), "corrector"]
-    noise = TileNoise(0, range(len(tiles)))
-    for name, latent in zip(names, engine.restore(tiles, noise, recipe), strict=True):  # noqa: B007, the last counts
-        mark(name)
+def _stages(engine: Engine, tiles: Tensor, inference: InferenceConfig) -> Iterator[str]:
+    """Compute tiles and yield the name of each stage as it is done; the first has the prefix in it."""
+    names = ["prefix", *(f"scale {side} x {side}" for side in engine.model.config.scales[1:]), "corrector"]
+    latent = tiles
+    for name, grown in zip(names, engine.generate(tiles, TileNoise(0, range(len(tiles))), inference), strict=True):
+        latent = grown
+        yield name
     engine.model.decoder(latent.to(tiles.dtype), tiles)
-    mark("decoder")
+    yield "decoder"
 
 
-def _timed(engine: Engine, tiles: Tensor, generation: InferenceConfig) -> dict[str, float]:
+def _timed(engine: Engine, tiles: Tensor, inference: InferenceConfig) -> dict[str, float]:
     seconds: dict[str, float] = {}
     _wait(tiles.device)
     last = time.perf_counter()
-
-    def mark(stage: str) -> None:
-        nonlocal last
+    for stage in _stages(engine, tiles, inference):
         _wait(tiles.device)
         now = time.perf_counter()
         seconds[stage], last = now - last, now
-
-    _stages(engine, tiles, generation, mark)
     return seconds
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from varsr.images.resize import enlarged_rows
 from varsr.tiling.array import FloatImage
+from varsr.tiling.grid import Tile
 
 BANDS_KEPT = 2  # the rows of the tiles that are predicted, and of the windows that are decoded meanwhile
 
@@ -33,6 +34,15 @@ class Enlarged:
         if bottom > self.size[0]:
             made = made[rows - first]
         return np.concatenate((made, made[:, self._right]), axis=1) if len(self._right) else made
+
+    @property
+    def input_pixels(self) -> int:
+        """Pixels of the image before it is enlarged."""
+        return self._picture.shape[0] * self._picture.shape[1]
+
+    def tile(self, tile: Tile) -> FloatImage:
+        """The pixels of a square, (S, S, 3)."""
+        return self.band(tile.top, tile.top + tile.side)[:, tile.area[1]]
 
     def inside(self, top: int, bottom: int) -> FloatImage:
         """Rows `top` to `bottom` without the continuation to the right."""

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageCms
 
-from varsr.errors import RequestError
 from varsr.images.alpha import bleed
 from varsr.images.coding import Coding, coded
 from varsr.images.metadata import NO_METADATA, Metadata
 from varsr.images.profile import transform_of
 from varsr.images.resize import enlarged_rows, resize
-from varsr.images.rounding import rounded
 from varsr.images.size import Size
 from varsr.tiling.array import FloatImage
 
@@ -54,7 +51,7 @@ class Photo:
         """The picture itself and those that follow it."""
         return (self, *self.following)
 
-    def restored(self, color: FloatImage) -> Photo:
+    def with_color(self, color: FloatImage) -> Photo:
         """The same photo enlarged: with other colour, given in sRGB, and all else resized to it."""
         size = color.shape[0], color.shape[1]
         alpha, own = (None if x is None else resize(x, size).clip(0, 1) for x in (self.alpha, self.own_color))
@@ -128,61 +125,3 @@ def from_channels(
     if transform is None or (transform.grey and count >= 3):
         return Photo(own, alpha, count < 3, sixteen_bit, format, metadata)
     return Photo(transform.to_srgb(own), alpha, count < 3, sixteen_bit, format, metadata, own)
-
-
-def from_image(
-    image: Image.Image, format: str = "PNG", metadata: Metadata = NO_METADATA, coding: Coding | None = None
-) -> Photo:
-    """A Pillow image of any mode as a photo.
-
-    Modes I and F hold 0 to 255 or, where a value is larger, 0 to 65,535; F also 0 to 1, where none is larger. Raises
-    `RequestError` for values that are no numbers.
-    """
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = _wide_values(image)
-        return from_channels(values, format, metadata, sixteen_bit=True, coding=coding)
-    if image.mode == "LAB":
-        image = _from_lab(image)
-    grey = image.mode in ("1", "L", "LA", "La")
-    mode = ("LA" if grey else "RGBA") if image.has_transparency_data else ("L" if grey else "RGB")
-    pixels = np.array(image if image.mode == mode else image.convert(mode), dtype=np.float32)
-    pixels /= 255  # in place and without a copy to convert: of a large picture each would be much
-    return from_channels(pixels if pixels.ndim == 3 else pixels[..., None], format, metadata, coding=coding)
-
-
-def _wide_values(image: Image.Image) -> FloatImage:
-    values = np.asarray(image, dtype=np.float32)[..., None]
-    if not np.isfinite(values).all():
-        raise RequestError("The image holds values that are not numbers.", "Replace NaN and infinity before.")
-    largest = float(values.max(initial=0))
-    full = 65_535.0 if image.mode.startswith("I;16") or largest > 255 else 255.0
-    if image.mode == "F" and largest <= 1:
-        full = 1.0
-    return (values / np.float32(full)).clip(0, 1)
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
-    assert converted is not None
-    return converted
-
-
-def to_image(photo: Photo) -> Image.Image:
-    """A photo as a Pillow image of eight bits: L, LA, RGB or RGBA."""
-    return image_of([photo.channels()])
-
-
-def with_metadata(image: Image.Image, metadata: Metadata) -> Image.Image:
-    """An image whose `save` writes the metadata, as Pillow's own for images that it opened does not."""
-    kept = {"exif": metadata.exif, "icc_profile": metadata.icc_profile, "dpi": metadata.dpi, "xmp": metadata.xmp}
-    found = {name: value for name, value in kept.items() if value is not None}
-    image.info.update(found)
-    image.encoderinfo = found
-    return image
-
-
-def image_of(bands: Iterable[FloatImage]) -> Image.Image:
-    """Bands of rows of all channels (rows, W, C) as a Pillow image of eight bits."""
-    pixels = np.concatenate([rounded(band, np.dtype(np.uint8)) for band in bands])
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -11,18 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from varsr.errors import InputError, describe
 from varsr.images import signature
 from varsr.images.codecs import png, tiff
-from varsr.images.coding import Coding
 from varsr.images.describe import exif_of, iptc_of_tiff, metadata_of, with_coding
-from varsr.images.exif import ORIENTATION, descriptive
+from varsr.images.exif import ORIENTATION
 from varsr.images.formats import RAW_SUFFIXES, READ
-from varsr.images.metadata import Metadata
-from varsr.images.orientation import upright, upright_pixels
-from varsr.images.photo import Photo, from_channels, from_image
+from varsr.images.orientation import upright_pixels
+from varsr.images.photo import Photo, from_channels
+from varsr.images.pillow import from_loaded, load
 from varsr.images.sixteen_bit import is_sixteen_bit, read_pixels
 
 _MPO = "MPO"
@@ -45,21 +44,6 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
 def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:
     """Read an image from a stream, which need not seek."""
     return _read(io.BytesIO(stream.read()), "standard input", max_pixels)
-
-
-def photo_of(image: Image.Image) -> Photo:
-    """An opened or computed Pillow image as a photo: upright, with its profile and metadata. Its file stays open.
-
-    Raises `InputError` where its content cannot be decoded.
-    """
-    try:
-        upright = image.copy()
-        orientation = _loaded(upright)
-        raw = image.info.get("exif")
-        metadata = metadata_of(upright, descriptive(raw if isinstance(raw, bytes) else upright.getexif().tobytes()))
-        return _from_loaded(upright, "PNG", metadata, orientation, None)
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"The image could not be decoded ({describe(error)}).", "Is its file whole?") from error
 
 
 def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
@@ -176,7 +160,7 @@ def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Phot
     sixteen, pixels = is_sixteen_bit(image, file), None
     notes: tuple[str, ...] = ()
     try:
-        orientation = _loaded(image)
+        orientation = load(image)
     except OSError:
         if format != "TIFF":
             raise
@@ -193,36 +177,8 @@ def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Phot
     if pixels is not None:
         photo = from_channels(upright_pixels(pixels, orientation), format, metadata, sixteen, coding)
     else:
-        photo = _from_loaded(image, format, metadata, orientation, coding)
+        photo = from_loaded(image, format, metadata, orientation, coding)
     return replace(photo, notes=notes)
-
-
-def _from_loaded(image: Image.Image, format: str, metadata: Metadata, orientation: int, coding: Coding | None) -> Photo:
-    if format != "TIFF":  # which Pillow has turned
-        image = upright(image, orientation)
-    if image.mode == "CMYK":
-        image = _without_ink(image, metadata.icc_profile)
-        metadata = replace(metadata, icc_profile=None)
-    return from_image(image, format, metadata, coding)
-
-
-def _loaded(image: Image.Image) -> int:
-    """Load a picture and return its orientation as the file has it: Pillow turns a TIFF meanwhile and forgets it."""
-    orientation: int = image.getexif().get(ORIENTATION, 1)
-    image.load()
-    return orientation
-
-
-def _without_ink(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A CMYK picture in sRGB, by its profile where it has one."""
-    if profile is None:
-        return image.convert("RGB")
-    try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")
-    return converted or image.convert("RGB")
 
 
 def _tiff_without_pillow(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:

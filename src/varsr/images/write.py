@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +19,11 @@ from varsr.images.codecs.tiff import Page, write_pages
 from varsr.images.coding import HDR
 from varsr.images.exif import marked, shortened
 from varsr.images.formats import BY_SUFFIX, Format
-from varsr.images.photo import Photo, image_of, to_image
+from varsr.images.photo import Photo
+from varsr.images.pillow import image_of, to_image
 from varsr.images.rounding import rounded
 from varsr.images.size import Size
-from varsr.storage.local import is_special, replacing
+from varsr.storage.local import replacing
 from varsr.tiling.array import FloatImage
 
 
@@ -38,6 +38,13 @@ class Encoding:
     lossless: bool = False
     format: Format | None = None
     background: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `RequestError` for a quality or a colour that cannot be."""
+        if not 1 <= self.quality <= 100:
+            raise RequestError(f"`quality` cannot be {self.quality}.", "Use 1 to 100.")
+        if self.background is not None and not all(0 <= value <= 255 for value in self.background):
+            raise RequestError(f"`background` cannot be {self.background}.", "Use red, green and blue from 0 to 255.")
 
     def of(self, path: Path) -> Format:
         """The format of a file. Raises `RequestError` where its suffix names none that can be written, or another."""
@@ -54,57 +61,6 @@ class Encoding:
 
 DEFAULT = Encoding()
 _LONGEST_COMMENT = 65_000
-
-
-def check_target(path: Path, overwrite: bool) -> None:
-    """Raise `OutputError` now where writing `path` is bound to fail later."""
-    try:
-        if is_special(path):
-            return
-        if path.is_symlink() and not path.exists() and not overwrite:
-            raise OutputError(f"{path} is a link to nothing.", "Use --overwrite to write where it points.")
-        real = path.resolve() if path.is_symlink() else path
-        if not real.parent.is_dir():
-            raise OutputError(f"The folder {real.parent} does not exist.", "Create it first.")
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder.", "Name a file, or use --output-dir.")
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists already.", "Use --overwrite to replace it, or -o to write elsewhere.")
-        with tempfile.TemporaryFile(dir=real.parent):
-            return
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({describe(error)}).", "Choose another place with -o.") from error
-
-
-def check_folder(path: Path) -> None:
-    """Raise `OutputError` now where files could not be written into a folder, or into one made there later."""
-    there = next((folder for folder in (path, *path.parents) if _exists(folder)), Path())
-    try:
-        if not there.is_dir():
-            raise OutputError(f"{there} is not a folder.", "Choose another folder with -d.")
-        with tempfile.TemporaryFile(dir=there):
-            return
-    except OSError as error:
-        raise OutputError(
-            f"Nothing can be written to the folder {path} ({describe(error)}).", "Choose another with -d."
-        ) from error
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # in a folder that may not be looked into
-        return False
-
-
-def create_folder(path: Path) -> None:
-    """Make a folder and those above it. Raises `OutputError` where that fails."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder {path} cannot be made ({describe(error)}).", "Choose another with -d."
-        ) from error
 
 
 def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAULT) -> None:

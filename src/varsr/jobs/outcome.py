@@ -27,6 +27,9 @@ class Policy:
     preserve: bool = False
 
 
+DEFAULT_POLICY = Policy()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Outcome of a job. Sizes are (height, width); `error` is set where it failed.

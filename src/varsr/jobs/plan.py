@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from varsr.errors import InputError, OutputError, RequestError, describe
-from varsr.images.formats import READ_SUFFIXES
+from varsr.errors import InputError, OutputError, RequestError
+from varsr.jobs.listing import expanded, images_in, is_folder
 from varsr.jobs.naming import Naming
-from varsr.storage.local import is_special
-
-STREAM = Path("-")
-"""Standard input or standard output."""
-NO_ALBUMS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
-"""Folders in which network drives and Windows keep thumbnails and what was deleted."""
+from varsr.storage.streams import STREAM
 
 
 @dataclass(frozen=True)
@@ -71,15 +64,15 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
     """
     jobs: list[Job] = []
     results = 0
-    for given in chain.from_iterable(map(_expanded, inputs)):
+    for given in chain.from_iterable(map(expanded, inputs)):
         if given == STREAM:
             raise RequestError(
                 "Standard input needs a place for its result.", "Add -o FILE, or -o - for standard output."
             )
-        if not _is_folder(given):
+        if not is_folder(given):
             jobs.append(Job(given, naming.target(given, given.parent, values)))
             continue
-        paths, problems = pictures_in(given, recursive)
+        paths, problems = images_in(given, recursive)
         found = [path for path in paths if not naming.is_result(path, values)]
         results += len(paths) - len(found)
         if not found and not problems:
@@ -91,56 +84,10 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
     return Plan(unique, results)
 
 
-def _expanded(given: Path) -> list[Path]:
-    """What a pattern stands for, where the shell left it as it is; anything else itself."""
-    if not glob.has_magic(str(given)) or _is_there(given):
-        return [given]
-    found = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207, a pattern may be absolute
-    return [Path(name) for name in found] or [given]
-
-
-def pictures_in(folder: Path, recursive: bool) -> tuple[list[Path], list[tuple[Path, InputError]]]:
-    """The files of a folder whose suffix is a picture's, sorted, and the folders that cannot be looked into.
-
-    Hidden ones and `NO_ALBUMS` are left out, links to folders not followed, and pipes and devices no files.
-    """
-    paths: list[Path] = []
-    problems: list[tuple[Path, InputError]] = []
-
-    def note(error: OSError) -> None:
-        closed = Path(error.filename)
-        problems.append(
-            (closed, InputError(f"The folder {closed} cannot be read ({describe(error)}).", "Check its permissions."))
-        )
-
-    for root, folders, files in os.walk(folder, onerror=note):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".") and name not in NO_ALBUMS]
-        for name in files:
-            if Path(name).suffix.lower() in READ_SUFFIXES and not name.startswith("."):
-                path = Path(root) / name
-                if not is_special(path):
-                    paths.append(path)
-    return sorted(paths), sorted(problems, key=lambda problem: problem[0])
-
-
 def _advice(results: int, recursive: bool) -> str:
     if results:
         return f"It holds {results} results of earlier runs; name a file itself to upscale it again."
     return "Name another." if recursive else "Add --recursive to look into its folders."
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # in a folder that may not be looked into; reading it tells more
-        return False
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

@@ -140,7 +140,7 @@ class VARSR(nn.Module):
         """What the corrector is told of each token of the last scale: (G, T, L, C)."""
         return last.hidden + self.transformer.word_embed(last.vectors.to(last.hidden.dtype))
 
-    def restore(self, tiles: Tensor, generation: InferenceConfig, noise: Noise) -> Iterator[Tensor]:
+    def generate(self, tiles: Tensor, generation: InferenceConfig, noise: Noise) -> Iterator[Tensor]:
         """Latents (T, Z, P, P) of tiles (T, 3, S, S) after each scale, then corrected ones; the last are the result."""
         for prediction in self.predict(tiles, generation, noise):
             yield prediction.latent

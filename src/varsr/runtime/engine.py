@@ -1,13 +1,12 @@
-"""The model at work on batches of tiles, in the sizes that memory and repeatability ask for."""
+"""The engine: batches of tiles to latents, latents to pixels, in the sizes that memory and repeatability allow."""
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,44 +19,38 @@ from varsr.model.varsr import VARSR
 from varsr.runtime.cuda_graphs import Graphs
 from varsr.runtime.device import Precision
 from varsr.runtime.memory import is_about_memory, memory_size
-from varsr.runtime.worker import Worker
-from varsr.tiling.array import FloatImage
+from varsr.runtime.worker import DeviceThread, settle
+from varsr.tiling.array import FloatImages
 
 ENOUGH = 64  # tiles
 AHEAD = 2  # batches begun on a GPU, so that it never waits for the program
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Settings that all tiles of a batch share."""
+class TileBatch:
+    """Tiles of one image or of several, computed with the same settings.
 
-    generation: InferenceConfig
+    `pixels` are (T, S, S, 3) in [0, 1]; `positions` are the tiles' places in their images, which seed their noise.
+    """
+
+    pixels: FloatImages
+    positions: Sequence[int]
+    inference: InferenceConfig
     seed: int
 
-
-class Counter(Protocol):
-    """Counts the steps of an image."""
-
-    def step(self, count: int, activity: str, /) -> None:
-        """Count steps of an activity; a negative count takes them back."""
+    def part(self, start: int, stop: int) -> TileBatch:
+        """Some of its tiles."""
+        return replace(self, pixels=self.pixels[start:stop], positions=self.positions[start:stop])
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Tiles of one picture or of several: pixels (T, S, S, 3) in [0, 1], places in their pictures, who counts them."""
+class Step:
+    """Progress of some tiles of a batch; a negative count takes steps back."""
 
-    pixels: FloatImage
-    places: Sequence[int]
-    reporters: Sequence[Counter]
-
-    def step(self, activity: str, times: int = 1) -> None:
-        """Count a step of each tile, or several, or take them back."""
-        for reporter, count in collections.Counter(self.reporters).items():
-            reporter.step(times * count, activity)
-
-    def part(self, start: int, stop: int) -> Batch:
-        """Some of its tiles."""
-        return Batch(self.pixels[start:stop], self.places[start:stop], self.reporters[start:stop])
+    tiles: slice
+    activity: str
+    count: int = 1
 
 
 class Engine:
@@ -72,7 +65,7 @@ class Engine:
         self.device = device
         self.precision = precision
         self._graphs = Graphs() if device.type == "cuda" and compiled else None
-        self._worker = Worker() if device.type == "cuda" else None
+        self._worker = DeviceThread() if device.type == "cuda" else None
         if device.type == "cuda" and precision.compute == torch.float32:
             torch.backends.cudnn.allow_tf32 = False  # which PyTorch would round convolutions to
 
@@ -114,70 +107,78 @@ class Engine:
         """Whether a batch may be begun already that is not needed yet."""
         return self._worker is not None and self._worker.unfinished < AHEAD
 
-    def begin(self, batch: Batch, size: int, recipe: Recipe) -> Future[FloatImage]:
-        """What `latents` gives, when it is done: beside the program, or at once where nothing works beside it."""
-        if self._worker is None:
-            done: Future[FloatImage] = Future()
-            try:
-                done.set_result(self.latents(batch, size, recipe))
-            except Exception as error:  # raised where the result is used, as beside the program
-                done.set_exception(error)
-            return done
-        return self._worker.in_turn(partial(self.latents, batch, size, recipe))
+    def submit(self, batch: Callable[[], T]) -> Future[T]:
+        """Run the computation of a batch on the device's thread, or at once where there is none."""
+        if self._worker is not None:
+            return self._worker.submit(batch)
+        done: Future[T] = Future()
+        settle(done, batch)
+        return done
+
+    def run(self, task: Callable[[], T]) -> T:
+        """Run a task on the device's thread, before the batches that wait there, and return its result."""
+        return task() if self._worker is None else self._worker.run_sync(task)
 
     @torch.inference_mode()
-    def latents(self, batch: Batch, size: int, recipe: Recipe) -> FloatImage:
-        """Latents (T, P, P, Z) of at most `size` tiles; where memory does not suffice for all, of half and half."""
+    def latents(self, batch: TileBatch, size: int) -> Generator[Step, None, FloatImages]:
+        """Compute the latents (T, P, P, Z) of at most `size` tiles; yield each step, return the latents.
+
+        Where memory does not suffice for all at once, halves are computed one after the other.
+        """
         try:
-            return self._at_once(batch, size if self.fills_batches else len(batch.places), recipe)
+            return (yield from self._whole_batch(batch, size if self.fills_batches else len(batch.positions)))
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not is_about_memory(error):
                 raise
         half = size // 2
-        parts = [batch.part(start, start + half) for start in range(0, len(batch.places), half)]
-        return np.concatenate([self.latents(part, half, recipe) for part in parts])
+        parts: list[FloatImages] = []
+        for start in range(0, len(batch.positions), half):
+            part = yield from _shifted(self.latents(batch.part(start, start + half), half), start)
+            parts.append(part)
+        return np.concatenate(parts)
 
-    def _at_once(self, batch: Batch, size: int, recipe: Recipe) -> FloatImage:
-        count, scales = len(batch.places), len(self.model.config.scales)
+    def _whole_batch(self, batch: TileBatch, size: int) -> Generator[Step, None, FloatImages]:
+        """Compute all tiles at once, the batch filled up to `size` with copies of the last one."""
+        count, scales = len(batch.positions), len(self.model.config.scales)
         filled = [*range(count), *[count - 1] * (size - count)]
         tiles = self.tensor(batch.pixels[filled] * 2 - 1)
-        noise = TileNoise(recipe.seed, [batch.places[i] for i in filled])
-        done = 0
+        noise = TileNoise(batch.seed, [batch.positions[i] for i in filled])
+        everything, done = slice(0, count), 0
         try:
-            for latents in self.restore(tiles, noise, recipe):  # noqa: B007, the last count
+            for grown in self.generate(tiles, noise, batch.inference):
+                latents = grown
                 if done < scales:
                     done += 1
-                    batch.step(f"scale {done} of {scales}")
-            restored = _maps(latents[:count])
-        except BaseException:
-            batch.step("prefix", -done)
+                    yield Step(everything, f"scale {done} of {scales}")
+            result = _maps(latents[:count])
+        except Exception:
+            if done:
+                yield Step(everything, "prefix", -done)
             raise
-        batch.step("corrector")
-        return restored
+        yield Step(everything, "corrector")
+        return result
 
-    def restore(self, tiles: Tensor, noise: TileNoise, recipe: Recipe) -> Iterator[Tensor]:
-        """Latents (T, Z, P, P) of tiles (T, 3, S, S) on the device as they grow, as `VARSR.restore` yields them."""
+    def generate(self, tiles: Tensor, noise: Noise, inference: InferenceConfig) -> Iterator[Tensor]:
+        """Latents (T, Z, P, P) of tiles (T, 3, S, S) on the device as they grow, as `VARSR.generate` yields them."""
+        if self._graphs is None:
+            return self.model.generate(tiles, inference, noise)
+        stages = len(self.model.config.scales) + bool(inference.corrector_steps)
 
         def work(tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
-            return self.model.restore(tiles, recipe.generation, noise)
+            return self.model.generate(tiles, inference, noise)
 
-        if self._graphs is None:
-            return work(tiles, noise)
-        stages = len(self.model.config.scales) + bool(recipe.generation.corrector_steps)
-        return self._graphs.run(recipe, work, stages, tiles, noise)
+        return self._graphs.run(inference, work, stages, tiles, noise)
 
-    def decode(self, latents: FloatImage, pixels: FloatImage) -> FloatImage:
+    def decode(self, latents: FloatImages, pixels: FloatImages) -> FloatImages:
         """Latents (T, P, P, Z) with the input's tiles (T, S, S, 3) -> restored tiles (T, S, S, 3), all in [0, 1]."""
-        if self._worker is None:
-            return self._decoded(latents, pixels)
-        return self._worker.at_once(partial(self._decoded, latents, pixels))
+        return self.run(partial(self._decoded, latents, pixels))
 
     @torch.inference_mode()
-    def _decoded(self, latents: FloatImage, pixels: FloatImage) -> FloatImage:
+    def _decoded(self, latents: FloatImages, pixels: FloatImages) -> FloatImages:
         restored = self.model.decoder(self.tensor(latents), self.tensor(pixels * 2 - 1))
         return _maps((restored.float() + 1) / 2)
 
-    def tensor(self, maps: FloatImage) -> Tensor:
+    def tensor(self, maps: FloatImages) -> Tensor:
         """(T, H, W, C) -> (T, C, H, W) on the device, in the type that is computed in."""
         if self.device.type == "cuda":
             pinned = torch.from_numpy(np.ascontiguousarray(maps)).pin_memory()
@@ -198,7 +199,18 @@ def bytes_a_tile(config: ModelConfig) -> int:
     return 4 * (2 * (cache + widest) + 64 * config.tile_side**2)
 
 
-def _maps(tensor: Tensor) -> FloatImage:
+def _shifted(steps: Generator[Step, None, T], start: int) -> Generator[Step, None, T]:
+    """The same steps for tiles that stand `start` further on in a batch."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield replace(step, tiles=slice(step.tiles.start + start, step.tiles.stop + start))
+
+
+def _maps(tensor: Tensor) -> FloatImages:
     """(T, C, H, W) -> (T, H, W, C) in float32 on the CPU."""
-    maps: FloatImage = tensor.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    maps: FloatImages = tensor.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return maps

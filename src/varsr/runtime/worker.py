@@ -11,32 +11,29 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Worker:
-    """Does one thing at a time: batches in turn, and before the next one whatever is waited for."""
+class DeviceThread:
+    """Runs one task at a time on a background thread. Synchronous calls go ahead of queued batches."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "worker")
+        self._executor = ThreadPoolExecutor(1, "device")
         self._lock = threading.Lock()
         self._batches: deque[Callable[[], None]] = deque()
 
     @property
     def unfinished(self) -> int:
-        """How many batches are being computed or wait for their turn."""
+        """Batches that are being computed or wait for their turn."""
         return len(self._batches)
 
-    def at_once(self, work: Callable[[], T]) -> T:
-        """What `work` gives, after what is being done."""
-        return self._executor.submit(work).result()
+    def run_sync(self, task: Callable[[], T]) -> T:
+        """Run a task after the one that is running, and return its result."""
+        return self._executor.submit(task).result()
 
-    def in_turn(self, batch: Callable[[], T]) -> Future[T]:
-        """What `batch` will give, after those before it."""
+    def submit(self, batch: Callable[[], T]) -> Future[T]:
+        """Queue a batch behind those before it."""
         result: Future[T] = Future()
 
         def compute() -> None:
-            try:
-                result.set_result(batch())
-            except BaseException as error:
-                result.set_exception(error)
+            settle(result, batch)
 
         with self._lock:
             self._batches.append(compute)
@@ -48,5 +45,13 @@ class Worker:
         self._batches[0]()
         with self._lock:
             self._batches.popleft()
-            if self._batches:  # behind what is waited for
+            if self._batches:  # behind the synchronous calls that came meanwhile
                 self._executor.submit(self._next)
+
+
+def settle(future: Future[T], task: Callable[[], T]) -> None:
+    """Run a task and put its result, or what it raised, into a future."""
+    try:
+        future.set_result(task())
+    except BaseException as error:
+        future.set_exception(error)

@@ -48,7 +48,7 @@ class Preset:
     color_fix: ColorFix = "adain"
 
     def __post_init__(self) -> None:
-        self.generation()  # raises what the network cannot use
+        self.inference()  # raises what the network cannot use
         for name in ("tile_overlap", "decode_overlap"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
@@ -57,7 +57,7 @@ class Preset:
         if self.color_fix not in get_args(ColorFix):
             raise ValueError(f"color_fix must be one of {', '.join(get_args(ColorFix))}, not {self.color_fix!r}")
 
-    def generation(self, tiles: int = 1) -> InferenceConfig:
+    def inference(self, tiles: int = 1) -> InferenceConfig:
         """The network's settings for an image of `tiles` tiles."""
         return InferenceConfig(
             guidance_scale=self.guidance_scale if tiles == 1 else self.guidance_scale_tiled,
@@ -120,7 +120,7 @@ def presets_of(tables: Mapping[str, Mapping[str, Any]], config: ModelConfig, sou
 class Settings:
     """Everything that decides what an image is computed to, resolved."""
 
-    generation: InferenceConfig
+    inference: InferenceConfig
     """That of an image of a single tile."""
     guidance_scale_tiled: float
     seed: int
@@ -135,8 +135,8 @@ class Settings:
     def for_tiles(self, count: int) -> InferenceConfig:
         """The network's settings for an image of `count` tiles."""
         if count == 1:
-            return self.generation
-        return replace(self.generation, guidance_scale=self.guidance_scale_tiled)
+            return self.inference
+        return replace(self.inference, guidance_scale=self.guidance_scale_tiled)
 
 
 def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings:
@@ -165,10 +165,10 @@ def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings
             option="tile_overlap",
         )
     window = chosen.decode_window * side
-    generation = chosen.generation()
+    inference = chosen.inference()
     return Settings(
-        generation=replace(
-            generation,
+        inference=replace(
+            inference,
             sampling=Sampling(options.top_k, options.top_p, options.temperature),
             corrector_steps=chosen.corrector_steps if options.corrector else 0,
         ),

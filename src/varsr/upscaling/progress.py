@@ -1,4 +1,4 @@
-"""How far a picture is."""
+"""The progress of an image, counted where it is computed and read by whoever shows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Progress:
-    """Steps done of a picture: of a tile one for each scale and one for the corrector, of a decoded window one."""
+    """Steps done of an image: of a tile one for each scale and one for the corrector, of a decoded window one."""
 
     done: int
     total: int
@@ -18,29 +18,34 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+"""A listener of a Python caller. The command line reads `ProgressCounter.state` instead."""
 
 
-class Reporter:
-    """Counts a picture's steps, and tells whoever watches from `begin` on: tiles may be computed before its turn.
+class ProgressCounter:
+    """Counts the steps of an image. Several threads may count.
 
-    Several threads may count.
+    Tiles may be computed before their image's turn, so a listener hears nothing until `begin`.
     """
 
-    def __init__(self, on_progress: OnProgress, tiles: int, steps: int) -> None:
-        self._on_progress = on_progress
-        self._shown = False
-        self._counting = threading.Lock()
+    def __init__(self, tiles: int, steps: int, listener: OnProgress | None = None) -> None:
+        self._listener = listener
+        self._begun = False
+        self._lock = threading.Lock()
         self.state = Progress(0, steps, tiles, "prefix")
 
     def begin(self) -> None:
-        """It is this picture's turn."""
-        with self._counting:
-            self._shown = True
-            self._on_progress(self.state)
+        """Tell the listener that it is this image's turn."""
+        with self._lock:
+            self._begun = True
+            self._notify()
 
-    def step(self, count: int, activity: str) -> None:
-        """Count so many steps; fewer than none are taken back."""
-        with self._counting:
+    def add(self, count: int, activity: str) -> None:
+        """Count steps of an activity; a negative count takes back those of a batch that failed."""
+        with self._lock:
             self.state = replace(self.state, done=self.state.done + count, activity=activity)
-            if self._shown:
-                self._on_progress(self.state)
+            if self._begun:
+                self._notify()
+
+    def _notify(self) -> None:
+        if self._listener is not None:
+            self._listener(self.state)

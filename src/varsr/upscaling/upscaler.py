@@ -1,40 +1,38 @@
-"""One picture, larger and sharper: resize, tiles, model, blend, decode, colour."""
+"""The upscaler: a loaded model, and images upscaled with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast, overload
 
-import numpy as np
 import torch
-from PIL import Image
 
 from varsr.choices import DtypeName
-from varsr.errors import RequestError
-from varsr.images.enlarge import Enlarged
-from varsr.images.photo import Photo, to_image, with_metadata
-from varsr.images.read import photo_of
+from varsr.images.photo import Photo
 from varsr.images.size import Size, TargetSize
 from varsr.model.varsr import VARSR
+from varsr.runtime.cpu import limit_threads
 from varsr.runtime.device import Precision, pick_device, pick_precision
-from varsr.runtime.engine import Engine, Recipe
+from varsr.runtime.engine import Engine
 from varsr.runtime.memory import memory_errors
-from varsr.tiling.array import FloatImage
-from varsr.tiling.grid import Tile, least_side, padded_length, plan_tiles
-from varsr.upscaling.color_fix import fixed_bands
+from varsr.upscaling.layout import Layout, layout_of
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.preset import Presets, Settings, presets_of, resolve
-from varsr.upscaling.progress import OnProgress, Reporter
-from varsr.upscaling.restoration import Restoration
+from varsr.upscaling.progress import OnProgress
+from varsr.upscaling.request import ImageLike, ImageT, Request
+from varsr.upscaling.stream import UpscaleStream
 from varsr.weights.checkpoint import load_model, read_config
 from varsr.weights.presets import PresetTables, preset_tables
 from varsr.weights.registry import default_model
 from varsr.weights.store import locate
 
+T = TypeVar("T")
+
 
 class Upscaler:
-    """A loaded model and what it does to a picture."""
+    """A loaded model that upscales images."""
 
     def __init__(
         self, model: VARSR, presets: Presets, device: torch.device, precision: Precision, compiled: bool = True
@@ -46,12 +44,20 @@ class Upscaler:
     def from_pretrained(
         cls, model: str | None = None, *, device: str = "auto", dtype: DtypeName = "auto", compiled: bool = True
     ) -> Upscaler:
-        """Load a model by name, path or `hf:owner/name[@revision]`, downloading it where needed.
+        """Load a model, downloading it where needed.
 
-        Without one it is the command line's: VARSR_MODEL, else the built-in model. `device` is auto, cpu, cuda, cuda:N
-        or mps; `dtype` auto, fp32, bf16, fp16, or int8 on a CPU. With CUDA the model is `compiled` into graphs as it is
-        used, which takes about a second for each size of batch; without them it is slower. Raises `WeightsError` where
-        the model cannot be had, `DeviceError` where the device is not there.
+        Args:
+            model: a name that `varsr models` lists, the path of a safetensors file or of a folder that holds one, or
+                `hf:owner/name[@revision]`. None is the default: VARSR_MODEL, else the built-in model.
+            device: auto, cpu, cuda, cuda:N or mps.
+            dtype: auto, fp32, bf16, fp16, or int8 on a CPU.
+            compiled: with CUDA, capture CUDA graphs as the model is used, about a second for each size of batch;
+                without them it is slower.
+
+        Raises:
+            WeightsError: the model cannot be had.
+            DeviceError: the device is not there.
+
         """
         name = model or default_model()
         path = locate(name, dtype)
@@ -61,77 +67,78 @@ class Upscaler:
     def from_checkpoint(
         cls, path: Path, *, device: str = "auto", dtype: DtypeName = "auto", compiled: bool = True
     ) -> Upscaler:
-        """Load a model from its safetensors file."""
+        """Load a model from its safetensors file. Arguments and errors are those of `from_pretrained`."""
         return cls._load(path, preset_tables(path), device, dtype, compiled)
 
     @classmethod
     def _load(cls, path: Path, tables: PresetTables, device: str, dtype: DtypeName, compiled: bool) -> Upscaler:
         place = pick_device(device)
         precision = pick_precision(dtype, place)
+        limit_threads()
         presets = presets_of(tables, read_config(path), str(path))
         with memory_errors(place):
             return cls(load_model(path, place, precision), presets, place, precision, compiled)
 
     def upscale(
-        self,
-        image: Image.Image,
-        scale: float = 4,
-        options: Options = DEFAULTS,
-        on_progress: OnProgress = lambda _: None,
-    ) -> Image.Image:
-        """A picture `scale` times as large, 1 to 8, upright. Transparency, greyness and the colour profile stay.
+        self, image: ImageT, scale: float = 4.0, options: Options = DEFAULTS, on_progress: OnProgress | None = None
+    ) -> ImageT:
+        """Upscale an image.
 
-        Profile, EXIF, density and XMP are kept with the result, and its `save` writes them. Raises `RequestError` for
-        what is not a Pillow image and for values that do not suit, `InputError` for an image that cannot be decoded.
+        EXIF orientation, colour profile, transparency and 16 bits are honoured as the command line does; the image
+        comes out upright, and its `save` writes the profile and the metadata. To keep everything that a file holds,
+        frames and pages too, use `varsr.upscale_file`.
+
+        Args:
+            image: a Pillow image; or an array (H, W), (H, W, 3) or (H, W, 4) of uint8, uint16 or of floats in [0, 1].
+            scale: from 1 to 8, fractions too.
+            options: see `Options`.
+            on_progress: called with a `Progress` whenever more of the image is done.
+
+        Returns:
+            An image for an image, an array of the same type for an array, `scale` times as wide and high.
+
+        Raises:
+            RequestError: `image` is not an image, or a value does not suit it or the model.
+            InputError: the image cannot be decoded.
+            TooLittleMemoryError: the device has too little memory.
+            ResultError: the model computed values that are not an image.
+
         """
-        if not isinstance(image, Image.Image):
-            raise RequestError(
-                f"upscale takes a Pillow image, not {type(image).__name__}.",
-                "Open a file with PIL.Image.open, and turn an array into an image with PIL.Image.fromarray.",
-            )
-        photo = photo_of(image)
-        result = self.upscale_photo(photo, TargetSize(scale=scale).of(photo.size), options, on_progress)
-        return with_metadata(to_image(result), result.metadata)
+        (result,) = self.upscale_many([Request(image, TargetSize(scale=scale), options, on_progress)])
+        return cast("ImageT", result.image())
+
+    @overload
+    def upscale_many(self, requests: Iterable[Request | ImageLike]) -> UpscaleStream[NoReturn]: ...
+
+    @overload
+    def upscale_many(self, requests: Iterable[T]) -> UpscaleStream[T]: ...
+
+    def upscale_many(self, requests: Iterable[Any]) -> UpscaleStream[Any]:
+        """Upscale images one after the other; small ones share batches of tiles.
+
+        On a CPU an image comes out the same to the bit whatever it shares batches with.
+
+        Args:
+            requests: `Request`s, or images as `upscale` takes them. One is pulled when its turn comes, and further ones
+                while a batch has room. Anything else comes back in its place.
+
+        Returns:
+            An iterator of a `Result` for each image, in order. Take what you need of one before you ask for the next.
+
+        """
+        return UpscaleStream(self.engine, self.presets, requests)
 
     def upscale_photo(
-        self, photo: Photo, size: Size, options: Options = DEFAULTS, on_progress: OnProgress = lambda _: None
+        self,
+        photo: Photo,
+        size: Size | TargetSize,
+        options: Options = DEFAULTS,
+        on_progress: OnProgress | None = None,
     ) -> Photo:
-        """A photo restored at `size` (height, width).
-
-        Raises `RequestError` where an option does not suit the model, `TooLittleMemoryError`, and `OutputError`
-        where a large picture waits on a disk that is full.
-        """
-        with memory_errors(self.engine.device):
-            return photo.restored(np.concatenate(list(self.bands(photo, size, options, on_progress))))
-
-    def bands(
-        self, photo: Photo, size: Size, options: Options = DEFAULTS, on_progress: OnProgress = lambda _: None
-    ) -> Iterator[FloatImage]:
-        """The colour of the restored photo in bands of rows from top to bottom, each (rows, W, 3) in [0, 1].
-
-        Only a few rows of tiles are in memory at a time. Raises as `upscale_photo` does.
-        """
-        return self.begin(photo, size, options, on_progress).bands()
-
-    def begin(
-        self, photo: Photo, size: Size, options: Options = DEFAULTS, on_progress: OnProgress = lambda _: None
-    ) -> Restoration:
-        """A photo ready to be restored at `size`; of several begun, small ones share batches of tiles.
-
-        Raises `RequestError` where an option does not suit the model.
-        """
-        config, settings = self.model.config, self.settings(options)
-        tiles, windows = self.tiles(size, options), self.windows(size, options)
-        return Restoration(
-            self.engine,
-            Enlarged(photo.color, size, self._padded(size)),
-            tiles,
-            windows,
-            Recipe(settings.for_tiles(len(tiles)), settings.seed),
-            min(options.batch_size or self.engine.batch_size, self.engine.largest_batch),
-            Reporter(on_progress, len(tiles), len(tiles) * (len(config.scales) + 1) + len(windows)),
-            partial(fixed_bands, fix=settings.color_fix),
-        )
+        """Upscale a photo with all its frames, at a size or to one (height, width). Raises as `upscale` does."""
+        results = self.upscale_many(Request(frame, size, options, on_progress) for frame in photo.frames)
+        first, *others = [result.photo() for result in results]
+        return replace(first, following=tuple(others))
 
     @property
     def model(self) -> VARSR:
@@ -144,30 +151,23 @@ class Upscaler:
         return self.engine.precision.compute
 
     def settings(self, options: Options = DEFAULTS) -> Settings:
-        """What options come to with this model. Raises `RequestError` for an impossible overlap."""
+        """Resolve options with this model's presets. Raises `RequestError` for an impossible overlap."""
         return resolve(self.presets, options, self.model.config)
 
-    def tiles(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
-        """The tiles in which a result (height, width) is restored. Raises `RequestError` for an impossible overlap."""
-        settings = self.settings(options)
-        return plan_tiles(*self._cells(size), self.model.config.latent_side, settings.tile_overlap)
+    def layout(self, size: Size, options: Options = DEFAULTS) -> Layout:
+        """The tiles and windows of a result (height, width). Raises `RequestError` for an impossible overlap."""
+        return layout_of(size, self.settings(options), self.model.config)
 
-    def windows(self, size: Size, options: Options = DEFAULTS) -> list[Tile]:
-        """The squares in which a result's latent is decoded, never with less to blend over than tiles have.
 
-        Raises as `tiles` does.
-        """
-        settings, cells = self.settings(options), self._cells(size)
-        sides = {min(side, *cells) for side in settings.window_sides}
-        overlap = settings.decode_overlap
-        return plan_tiles(*cells, least_side(*cells, sorted(sides), overlap), overlap)
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model that is loaded when it is needed. Fields are the arguments of `Upscaler.from_pretrained`."""
 
-    def _cells(self, size: Size) -> Size:
-        height, width = (side // self.model.config.tokenizer.stride for side in self._padded(size))
-        return height, width
+    model: str | None = None
+    device: str = "auto"
+    dtype: DtypeName = "auto"
+    compiled: bool = True
 
-    def _padded(self, size: Size) -> Size:
-        """The size in whole latent cells, at least a tile."""
-        config = self.model.config
-        height, width = (padded_length(n, config.tokenizer.stride, config.tile_side) for n in size)
-        return height, width
+    def load(self) -> Upscaler:
+        """Load it. Raises as `Upscaler.from_pretrained` does."""
+        return Upscaler.from_pretrained(self.model, device=self.device, dtype=self.dtype, compiled=self.compiled)

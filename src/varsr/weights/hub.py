@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import logging
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,21 +11,19 @@ from varsr.errors import WeightsError, describe
 from varsr.weights.cache import hub_cache
 from varsr.weights.registry import RemoteFile
 
+_log = logging.getLogger(__name__)
 _AGAIN = "Run the same command again; set HF_ENDPOINT to use a mirror."
 _TOKEN = "If it is private or gated, accept its terms on the Hub and set HF_TOKEN (or run: hf auth login)."
 
 
-Say = Callable[[str], None]
-
-
-def download(repository: str, revision: str, file: RemoteFile, say: Say) -> Path:
-    """The file, from the local cache where it is there, else from the Hub, which `say` is told.
+def download(repository: str, revision: str, file: RemoteFile) -> Path:
+    """The file, from the local cache where it is there, else from the Hub.
 
     Without a connection a cached copy serves. Honours HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE.
     Raises `WeightsError` where it cannot be had or is not what it should be; a wrong file is not kept.
     """
     if cached(repository, revision, file) is None:
-        say(f"Fetching {file.name} of {repository} from the Hub.")
+        _log.info("Fetching %s of %s from the Hub.", file.name, repository)
     path = _fetch(repository, revision, file.name)
     _verify(path, file, repository)
     return path

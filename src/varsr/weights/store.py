@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,9 @@ from varsr.runtime.device import DTYPES
 from varsr.weights import hub
 from varsr.weights.cache import cache_folder
 from varsr.weights.convert import convert
-from varsr.weights.hub import Say
 from varsr.weights.registry import Model, RemoteFile, load_registry
 
+_log = logging.getLogger(__name__)
 HUB_PREFIX = "hf:"
 _REPOSITORY = re.compile(r"[\w-]+/[\w.-]+(?<!\.safetensors)(?<!\.pth)")
 FILE, PRESETS = "model.safetensors", "model.toml"
@@ -22,18 +23,18 @@ _BUILT_IN = Path(__file__).parent / "built_in"
 VARIANTS: tuple[StoredDtype, ...] = ("bf16", "fp32")
 
 
-def locate(model: str, dtype: DtypeName = "auto", say: Say = lambda _: None) -> Path:
+def locate(model: str, dtype: DtypeName = "auto") -> Path:
     """The safetensors file of a model, downloaded and converted first where it must be.
 
     `model` is a name in the registry, `hf:owner/name[@revision]`, or the path of a file or of a folder that
-    holds one. `say` is told what takes long. Raises `WeightsError` where the model cannot be had.
+    holds one. Raises `WeightsError` where the model cannot be had.
     """
     registry = load_registry()
     if model in registry.models:
-        return install(registry[model], variant_for(dtype), say)
+        return install(registry[model], variant_for(dtype))
     if model.startswith(HUB_PREFIX):
         repository, _, revision = model.removeprefix(HUB_PREFIX).partition("@")
-        path = hub.download(repository, revision or "main", RemoteFile(FILE), say)
+        path = hub.download(repository, revision or "main", RemoteFile(FILE))
         hub.download_if_there(repository, revision or "main", PRESETS)
         return path
     if "://" in model:
@@ -49,7 +50,7 @@ def locate(model: str, dtype: DtypeName = "auto", say: Say = lambda _: None) -> 
         raise WeightsError(f"{model} does not exist.", f"If it is a repository of the Hub, write hf:{model}")
     if exists or path.suffix or len(path.parts) > 1:
         return path  # its reader says what is wrong with it
-    return install(registry[model], variant_for(dtype), say)  # raises, naming the models there are
+    return install(registry[model], variant_for(dtype))  # raises, naming the models there are
 
 
 def locate_installed(model: str) -> Path:
@@ -63,8 +64,8 @@ def locate_installed(model: str) -> Path:
     raise WeightsError(f"{model} is not on this machine.", f"Get it with: varsr models pull {model}")
 
 
-def is_first_use(model: str) -> bool:
-    """Whether a built-in model is used for the first time on this machine; from then on it no longer is."""
+def note_first_use(model: str) -> bool:
+    """Return True once per machine for a built-in model, then remember it."""
     known = load_registry().models.get(model)
     if known is None or known.format != "built-in":
         return False
@@ -82,16 +83,16 @@ def variant_for(dtype: DtypeName) -> StoredDtype:
     return "fp32" if dtype == "fp32" else "bf16"
 
 
-def install(model: Model, variant: StoredDtype, say: Say = lambda _: None) -> Path:
+def install(model: Model, variant: StoredDtype) -> Path:
     """A registered model's safetensors file; what is there already is not asked for again."""
     if path := installed(model, variant):
         return path
     if model.format == "built-in":
         raise WeightsError(f"{model.name} is missing from this installation.", "Install varsr again.")
-    files = {part: hub.download(model.repository, model.revision, file, say) for part, file in model.files.items()}
+    files = {part: hub.download(model.repository, model.revision, file) for part, file in model.files.items()}
     if model.format == "safetensors":
         return files["model"]
-    say(f"Converting {model.name} to safetensors, once.")
+    _log.info("Converting %s to safetensors, once.", model.name)
     target = _converted(model, variant)
     try:
         convert(files["vqvae"], files["varsr"], target, DTYPES[variant])

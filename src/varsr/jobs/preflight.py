@@ -1,0 +1,112 @@
+"""Preflight: before an image is computed, its result's place is checked and its file is read."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from varsr.errors import OutputError, describe
+from varsr.images.exif import is_marked
+from varsr.images.photo import Photo
+from varsr.images.read import read_photo, read_stream
+from varsr.images.write import Encoding
+from varsr.jobs.outcome import Policy, Skipped
+from varsr.jobs.plan import Job
+from varsr.storage.local import is_special
+from varsr.storage.streams import STREAM, standard_input
+
+
+def prepare(job: Job, policy: Policy, encoding: Encoding) -> Photo | Skipped:
+    """The picture of a job, read, its place found fit to be written to; or that there is nothing to do.
+
+    Raises `InputError` where it cannot be read, `OutputError` where its result could not be written.
+    """
+    if job.problem is not None:
+        raise job.problem
+    if policy.skip_existing and _exists(job):
+        return Skipped()
+    _check_target(job, policy)
+    if job.source == STREAM:
+        return read_stream(standard_input(), policy.max_pixels)
+    photo = read_photo(job.source, policy.max_pixels)
+    if job.found and is_marked(photo.metadata.exif) and not _same(job.source, job.target):
+        return Skipped(("it is a result of varsr",))
+    if policy.create_folders:
+        create_folder(job.target.parent)
+    return photo if encoding.background is None else photo.on(encoding.background)
+
+
+def _exists(job: Job) -> bool:
+    try:
+        return job.target.exists() and not is_special(job.target)
+    except OSError as error:  # of a name that the file system does not take
+        raise OutputError(f"{job.target} cannot be written ({describe(error)}).", "Choose another name.") from error
+
+
+def _check_target(job: Job, policy: Policy) -> None:
+    """Raise `OutputError` where the result could not be written."""
+    if job.target == STREAM:
+        return
+    if _exists(job):
+        if not policy.overwrite and _same(job.source, job.target):
+            raise OutputError(f"{job.target} is the input itself.", "Choose another name, or use --overwrite.")
+        check_target(job.target, policy.overwrite)
+    elif policy.create_folders:
+        check_folder(job.target.parent)
+    else:
+        check_target(job.target, policy.overwrite)
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first != STREAM and first.exists() and second.exists() and first.samefile(second)
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Raise `OutputError` now where writing `path` is bound to fail later."""
+    try:
+        if is_special(path):
+            return
+        if path.is_symlink() and not path.exists() and not overwrite:
+            raise OutputError(f"{path} is a link to nothing.", "Use --overwrite to write where it points.")
+        real = path.resolve() if path.is_symlink() else path
+        if not real.parent.is_dir():
+            raise OutputError(f"The folder {real.parent} does not exist.", "Create it first.")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder.", "Name a file, or use --output-dir.")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already.", "Use --overwrite to replace it, or -o to write elsewhere.")
+        with tempfile.TemporaryFile(dir=real.parent):
+            return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({describe(error)}).", "Choose another place with -o.") from error
+
+
+def check_folder(path: Path) -> None:
+    """Raise `OutputError` now where files could not be written into a folder, or into one made there later."""
+    there = next((folder for folder in (path, *path.parents) if _is_there(folder)), Path())
+    try:
+        if not there.is_dir():
+            raise OutputError(f"{there} is not a folder.", "Choose another folder with -d.")
+        with tempfile.TemporaryFile(dir=there):
+            return
+    except OSError as error:
+        raise OutputError(
+            f"Nothing can be written to the folder {path} ({describe(error)}).", "Choose another with -d."
+        ) from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that may not be looked into
+        return False
+
+
+def create_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises `OutputError` where that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {path} cannot be made ({describe(error)}).", "Choose another with -d."
+        ) from error

@@ -1,0 +1,175 @@
+"""Scheduling: tiles of an image and of those that come after it, in full batches."""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from varsr.images.enlarge import Enlarged
+from varsr.model.inference import InferenceConfig
+from varsr.runtime.engine import Engine, TileBatch
+from varsr.tiling.array import FloatImage, FloatImages
+from varsr.tiling.grid import Tile
+from varsr.upscaling.progress import ProgressCounter
+
+AHEAD_PIXELS = 8_000_000
+"""Pixels of images pulled before their turn from which no further one is pulled."""
+
+T = TypeVar("T")
+
+
+class PendingImage:
+    """An image whose tiles wait for a batch, are being computed, or are computed."""
+
+    def __init__(
+        self,
+        source: Enlarged,
+        tiles: Sequence[Tile],
+        stride: int,
+        inference: InferenceConfig,
+        seed: int,
+        batch_size: int,
+        progress: ProgressCounter,
+    ) -> None:
+        self.source = source
+        self.inference = inference
+        self.seed = seed
+        self.batch_size = batch_size
+        self.progress = progress
+        self.waiting = deque(tiles)
+        self.computed: deque[tuple[Tile, Future[FloatImages], int]] = deque()
+        self._stride = stride
+
+    def shares_batches_with(self, other: PendingImage) -> bool:
+        """True for an image that is computed with the same settings."""
+        return (self.inference, self.seed) == (other.inference, other.seed)
+
+    def take(self, count: int) -> list[tuple[PendingImage, Tile]]:
+        """The next tiles, which from now on no longer wait."""
+        return [(self, self.waiting.popleft()) for _ in range(min(count, len(self.waiting)))]
+
+    def pixels(self, tile: Tile) -> FloatImage:
+        """The enlarged input's pixels of a tile, (S, S, 3)."""
+        return self.source.tile(tile.times(self._stride))
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """Something pulled: `image` is what it has to be computed to, if it is an image."""
+
+    item: T
+    image: PendingImage | None
+
+
+class Scheduler(Generic[T]):
+    """Hands on entries in order, and the latents of the one whose turn it is.
+
+    Where a batch of its tiles has room, further entries are pulled, and their tiles fill it.
+    """
+
+    def __init__(self, engine: Engine, entries: Iterator[Entry[T]]) -> None:
+        self._engine = engine
+        self._entries = entries
+        self._ahead: deque[Entry[T]] = deque()
+        self.waited = 0.0
+        """Seconds for which entries were waited for."""
+
+    def next(self) -> Entry[T] | None:
+        """The entry whose turn it is now; None at the end."""
+        return self._ahead.popleft() if self._ahead else self._pull()
+
+    def latents(self, image: PendingImage) -> Iterator[FloatImage]:
+        """The latents (P, P, Z) of an image's tiles in reading order."""
+        while image.computed or image.waiting:
+            if not image.computed:
+                self._begin_batch(image)
+            while self._engine.has_room and self._begin_batch(image):
+                pass
+            tile, batch, position = image.computed.popleft()
+            try:
+                latents = batch.result()[position]
+            except Exception:  # another's tile may be the cause: once more, alone
+                latents = self._compute([(image, tile)], image.batch_size)[0]
+            yield latents
+
+    def _begin_batch(self, image: PendingImage) -> bool:
+        """Begin the next batch, of this image's tiles and, to fill it, of others'. False where there are none."""
+        chosen = image.take(image.batch_size)
+        if len(chosen) < image.batch_size:
+            for other in self._following():
+                if other.shares_batches_with(image):
+                    chosen += other.take(image.batch_size - len(chosen))
+                if len(chosen) == image.batch_size:
+                    break
+        if not chosen:
+            return False
+        try:
+            batch = _batch_of(chosen)
+        except Exception:  # of another's tile, perhaps: without these, and what is wrong with its own is raised
+            chosen = _give_back(chosen, keep=image)
+            batch = _batch_of(chosen)
+        counters = [owner.progress for owner, _ in chosen]
+        result = self._engine.submit(partial(self._counted, batch, image.batch_size, counters))
+        for position, (owner, tile) in enumerate(chosen):
+            owner.computed.append((tile, result, position))
+        return True
+
+    def _following(self) -> Iterator[PendingImage]:
+        """The images after the one whose turn it is, pulled as they are asked for while memory allows it."""
+        yield from [entry.image for entry in self._ahead if entry.image]
+        while sum(entry.image.source.input_pixels for entry in self._ahead if entry.image) < AHEAD_PIXELS:
+            entry = self._pull()
+            if entry is None:
+                return
+            self._ahead.append(entry)
+            if entry.image:
+                yield entry.image
+
+    def _pull(self) -> Entry[T] | None:
+        began = time.monotonic()
+        entry = next(self._entries, None)
+        self.waited += time.monotonic() - began
+        return entry
+
+    def _compute(self, chosen: Sequence[tuple[PendingImage, Tile]], size: int) -> FloatImages:
+        """The latents of tiles, now."""
+        counters = [owner.progress for owner, _ in chosen]
+        return self._engine.run(partial(self._counted, _batch_of(chosen), size, counters))
+
+    def _counted(self, batch: TileBatch, size: int, counters: Sequence[ProgressCounter]) -> FloatImages:
+        """The latents of a batch, its steps counted for the images that its tiles are of."""
+        steps = self._engine.latents(batch, size)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                latents: FloatImages = end.value
+                return latents
+            for counter, tiles in collections.Counter(counters[step.tiles]).items():
+                counter.add(tiles * step.count, step.activity)
+
+
+def _batch_of(chosen: Sequence[tuple[PendingImage, Tile]]) -> TileBatch:
+    owner, _ = chosen[0]
+    return TileBatch(
+        np.stack([image.pixels(tile) for image, tile in chosen]),
+        [tile.index for _, tile in chosen],
+        owner.inference,
+        owner.seed,
+    )
+
+
+def _give_back(chosen: Sequence[tuple[PendingImage, Tile]], keep: PendingImage) -> list[tuple[PendingImage, Tile]]:
+    """Let the tiles of other images wait again; return those of `keep`."""
+    for owner, tile in reversed(chosen):
+        if owner is not keep:
+            owner.waiting.appendleft(tile)
+    return [(owner, tile) for owner, tile in chosen if owner is keep]
