@@ -119,7 +119,7 @@ CUT_OUT = np.concatenate((COLOR, (GREY > 0.5)[..., None]), -1)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
 def test_an_array_for_an_array(upscaler: Upscaler, values: np.ndarray, dtype: type) -> None:
     white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-    given = (values * white).astype(dtype)
+    given: np.ndarray = (values * white).astype(dtype)
     found = upscaler.upscale(given, scale=1)
     assert (found.dtype, found.shape) == (given.dtype, given.shape)
     visible = values[..., 3] > 0 if values.shape[-1] == 4 else ...

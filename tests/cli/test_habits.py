@@ -216,7 +216,7 @@ def test_an_unforeseen_error_costs_its_file(
 
         return patched
 
-    places = ("imaging.photo.Photo.restored", "batch.prepare.read_photo", "batch.run.write_photo")
+    places = ("images.photo.Photo.with_color", "jobs.preflight.read_photo", "jobs.run.write_photo")
     for number, place in enumerate(places):
         original = pkgutil.resolve_name(f"varsr.{place}")
         monkeypatch.setattr(f"varsr.{place}", fails_for_second(original))

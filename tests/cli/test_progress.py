@@ -74,7 +74,7 @@ def test_plain_lines_in_a_log(varsr: Run, nano: Path, folder: Path, tmp_path: Pa
     result = varsr("upscale", folder, "-d", tmp_path / "out", "-m", nano, "--verbose")
     assert "\x1b" not in result.stderr
     assert "3 done, 0 skipped, 0 failed" in result.stderr
-    assert re.search(r"[\d.]+ pictures a minute, the model computed \d+% of the time", result.stderr)
+    assert re.search(r"[\d.]+ images a minute, the model computed \d+% of the time", result.stderr)
 
 
 def test_quiet_is_quiet(environment: dict[str, str], nano: Path, folder: Path, tmp_path: Path) -> None:
