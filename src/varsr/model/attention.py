@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from varsr.model.config import TransformerConfig
@@ -102,14 +103,14 @@ class Attention(nn.Module):
         """X (R, L, C) with its rotary table (2, [R,] L, D / 2) -> (R, L, C)."""
         q, k, v = self.project(x, table)
         keys, values = cache.extend(block, k, v)
-        out: Tensor = self.proj(attend(q, keys, values).transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(rearrange(attend(q, keys, values), "r h l d -> r l (h d)"))
         return out
 
     def last(self, x: Tensor, table: Tensor, cache: KeyValueCache, block: int) -> Tensor:
         """The same for the last token alone, (R, 1, C), though all of x goes to the cache."""
         q, k, v = self.project(x, table)
         keys, values = cache.extend(block, k, v)
-        out: Tensor = self.proj(attend(q[:, :, -1:], keys, values).transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(rearrange(attend(q[:, :, -1:], keys, values), "r h l d -> r l (h d)"))
         return out
 
     def project(self, x: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -95,7 +95,7 @@ class Corrector(nn.Module):
         self.output = Linear(config.width, 2 * channels)
         self.register_buffer("timesteps", timestep_table(config.frequencies), persistent=False)
 
-    def predict(self, x: Tensor, time: Tensor, condition: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    def predict(self, x: Tensor, time: Tensor, condition: Tensor, guidance_scale: float) -> tuple[Tensor, Tensor]:
         """Guided noise and variance choice (T, L, Z) for x (T, L, Z), from embedded time (w) and (G, T, L, w)."""
         y = F.silu(condition + time)
         h: Tensor = self.input(x.to(y.dtype)).expand_as(y)
@@ -106,14 +106,14 @@ class Corrector(nn.Module):
         # The output layer is linear, so guidance may come before it; the variance is the positive row's.
         noise_weight, choice_weight = self.output.weight.to(h.dtype).chunk(2)
         noise_bias, choice_bias = self.output.bias.to(h.dtype).chunk(2)
-        noise = F.linear(guide(h, strength), noise_weight, noise_bias)
+        noise = F.linear(guide(h, guidance_scale), noise_weight, noise_bias)
         return noise.float(), F.linear(h[POSITIVE], choice_weight, choice_bias).float()
 
     def embedded(self, steps: Sequence[Step]) -> Tensor:
         """The timesteps of some steps as the network is told them, (steps, frequencies)."""
         return torch.stack([self.timesteps[step.timestep] for step in steps])
 
-    def sample(self, z: Tensor, strength: float, noise: Draw, steps: int, gain: float) -> Tensor:
+    def sample(self, z: Tensor, guidance_scale: float, noise: Draw, steps: int, gain: float) -> Tensor:
         """Condition z (G, T, L, C), before its normalization -> residual of the latent (T, L, Z), float32.
 
         The respaced sampler takes `steps` steps; `gain` multiplies its sample to give the residual.
@@ -123,7 +123,7 @@ class Corrector(nn.Module):
         times = self.time(self.embedded(walk).to(z.dtype))
         x = noise(0).to(z.device)
         for n, (step, time) in enumerate(zip(walk, times, strict=True), start=1):
-            eps, choice = self.predict(x, time, condition, strength)
+            eps, choice = self.predict(x, time, condition, guidance_scale)
             x = _denoise(x, eps, step)
             if n < len(walk):
                 x = x + torch.exp(0.5 * _log_variance(choice, step)) * noise(n).to(x.device)

@@ -8,9 +8,9 @@ from torch import Tensor
 POSITIVE, NEGATIVE = 0, 1
 
 
-def labels(strength: float, device: torch.device) -> Tensor:
-    """The labels to run: without guidance the negative rows would be multiplied by zero, so none are made."""
-    return torch.arange(2 if strength else 1, device=device)  # POSITIVE, NEGATIVE
+def labels(guidance_scale: float, device: torch.device) -> Tensor:
+    """The labels to run: without guidance the negative pass would be multiplied by zero, so it is left out."""
+    return torch.arange(2 if guidance_scale else 1, device=device)  # POSITIVE, NEGATIVE
 
 
 def first_scale(guided: int, scales: int) -> int:
@@ -18,13 +18,13 @@ def first_scale(guided: int, scales: int) -> int:
     return max(0, scales - guided)
 
 
-def strength_at(strength: float, scale: int, scales: int) -> float:
-    """Strength at a scale: it rises in equal steps from none at the first to all at the last."""
-    return strength * scale / (scales - 1)
+def scale_at(guidance_scale: float, scale: int, scales: int) -> float:
+    """The guidance scale at one of so many scales: it rises linearly from 0 at the first."""
+    return guidance_scale * scale / (scales - 1)
 
 
-def guide(groups: Tensor, strength: float) -> Tensor:
-    """(G, ...) positive and negative values -> (1 + t) positive - t negative, (...)."""
+def guide(groups: Tensor, weight: float) -> Tensor:
+    """(G, ...) positive and negative values -> (1 + w) positive - w negative, (...)."""
     if len(groups) == 1:
         return groups[0]
-    return (1 + strength) * groups[POSITIVE] - strength * groups[NEGATIVE]
+    return (1 + weight) * groups[POSITIVE] - weight * groups[NEGATIVE]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from varsr.model.config import ModelConfig
@@ -40,10 +41,15 @@ class Quantizer(nn.Module):
         """The mean code under the probabilities of logits (B, L, V): (B, L, Z)."""
         return logits.softmax(-1) @ self.codebook
 
+    def vectors(self, tokens: Tensor, logits: Tensor, fidelity: float) -> Tensor:
+        """The codes (B, L, Z) of tokens, or by `fidelity` up to 1 the expected ones under their logits (B, L, V)."""
+        codes = self.codes(tokens)
+        return codes.lerp(self.expected_codes(logits), fidelity) if fidelity else codes
+
     def contribution(self, vectors: Tensor, scale: int) -> Tensor:
-        """What the vectors (B, p p, Z) of a scale, codes or means of codes, add to the latent: (B, Z, P, P)."""
-        side, last = self.scales[scale], self.scales[-1]
-        h = vectors.transpose(1, 2).unflatten(2, (side, side))
+        """The part of the latent (B, Z, P, P) that the vectors (B, p p, Z) of a scale add."""
+        last = self.scales[-1]
+        h = rearrange(vectors, "b (h w) z -> b z h w", h=self.scales[scale])
         if scale == len(self.scales) - 1:
             return h
         h = F.interpolate(h, size=(last, last), mode="bicubic")
@@ -53,7 +59,7 @@ class Quantizer(nn.Module):
     def at_scale(self, latent: Tensor, scale: int) -> Tensor:
         """The latent (B, Z, P, P), averaged over areas to the side of a scale, row by row: (B, p p, Z)."""
         side = self.scales[scale]
-        return F.interpolate(latent, size=(side, side), mode="area").flatten(2).transpose(1, 2)
+        return rearrange(F.interpolate(latent, size=(side, side), mode="area"), "b z h w -> b (h w) z")
 
     def encode(self, latent: Tensor) -> tuple[list[Tensor], Tensor]:
         """A latent (B, Z, P, P) -> the nearest tokens of every scale, [(B, p p)], and what they decode to."""

@@ -13,6 +13,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from einops import repeat
 from torch import Tensor, nn
 
 from varsr.model.attention import Attention, KeyValueCache
@@ -124,40 +125,37 @@ class Transformer(nn.Module):
 
     def embed_prefix(self, prefix: Tensor, labels: Tensor) -> Tensor:
         """Prefix tokens (T, P P, C) under each label (G) -> first-stage input (G T, P P + 1, C)."""
-        tiles, groups = len(prefix), len(labels)
-        classes = self.class_embedding[labels].to(prefix.dtype)[:, None, None]
+        classes = self.class_embedding[labels].to(prefix.dtype)
         tokens = torch.cat(
-            (prefix.expand(groups, *prefix.shape), classes.expand(groups, tiles, 1, prefix.shape[-1])), dim=2
+            (
+                repeat(prefix, "t l c -> (g t) l c", g=len(labels)),
+                repeat(classes, "g c -> (g t) 1 c", t=len(prefix)),
+            ),
+            dim=1,
         )
-        return tokens.flatten(0, 1) + (self.position + self.level[0]).to(prefix.dtype)
+        return tokens + (self.position + self.level[0]).to(prefix.dtype)
 
     def embed_scale(self, vectors: Tensor, scale: int, groups: int) -> Tensor:
         """Latent vectors (T, p p, Z) of a later scale -> its input (G T, p p, C), the same in all groups."""
         x: Tensor = self.word_embed(vectors)
-        x = x + self.level[scale].to(x.dtype)
-        return x.expand(groups, *x.shape).flatten(0, 1)
+        return repeat(x + self.level[scale].to(x.dtype), "t l c -> (g t) l c", g=groups)
 
     def stage(
-        self, x: Tensor, labels: Tensor, scale: int, cache: KeyValueCache, places: Tensor | None = None
+        self, x: Tensor, labels: Tensor, scale: int, cache: KeyValueCache, positions: Tensor | None = None
     ) -> Tensor:
         """Run one stage's input (G T, L, C) through all blocks; of the first only its class token comes back.
 
-        Where x holds a part of the stage's tokens only, `places` (T, L) tells which.
+        Where x holds a part of the stage's tokens only, `positions` (T, L) tells which.
         """
-        length = x.shape[1]
+        length, tiles = x.shape[1], len(x) // len(labels)
         table = self._table(scale)
-        if places is not None:
-            table = table[:, places.repeat(len(labels), 1)]  # (2, G T, L, D / 2)
-        copies = len(x) // len(labels)
-        *blocks, last = (
-            (block, block.modulation[labels].to(x.dtype).repeat_interleave(copies, 0).transpose(0, 1).unsqueeze(2))
-            for block in cast("Iterable[Block]", self.blocks)
-        )
-        for index, (block, modulation) in enumerate(blocks):
-            x = block(x, modulation, table, cache, index)
-        block, modulation = last
-        run = block.finish_prefix if scale == 0 else block
-        x = run(x, modulation, table, cache, len(blocks))
+        if positions is not None:
+            table = table[:, positions.repeat(len(labels), 1)]  # (2, G T, L, D / 2)
+        last = len(self.blocks) - 1
+        for index, block in enumerate(cast("Iterable[Block]", self.blocks)):
+            modulation = repeat(block.modulation[labels].to(x.dtype), "g six c -> six (g t) 1 c", t=tiles)
+            run = block.finish_prefix if scale == 0 and index == last else block
+            x = run(x, modulation, table, cache, index)
         cache.advance(length)
         return x
 
@@ -167,8 +165,7 @@ class Transformer(nn.Module):
         start = sum(lengths[:scale])
         return self.rotary[:, start : start + lengths[scale]]
 
-    def head_input(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Normalized and modulated tokens (G T, L, C) -> (G, T, L, C), what the head projects to logits."""
-        grouped = x.unflatten(0, (len(labels), -1))
-        scale, shift = self.head_modulation[labels].to(x.dtype)[:, :, None, None].unbind(1)
-        return modulated_norm(grouped, scale, shift)
+    def head_input(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Hidden states (G, T, L, C), normalized and modulated: the input of the head."""
+        scale, shift = self.head_modulation[labels].to(hidden.dtype)[:, :, None, None].unbind(1)
+        return modulated_norm(hidden, scale, shift)

@@ -1,4 +1,4 @@
-"""The whole model: low-resolution tiles in, restored latents out, in as many steps as it has scales."""
+"""VARSR: low-resolution tiles in, restored latents out, scale by scale."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
-from varsr.model import guidance
-from varsr.model.attention import KeyValueCache
 from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
 from varsr.model.inference import InferenceConfig
+from varsr.model.passes import LabelPasses
 from varsr.model.prefix import PrefixEncoder
+from varsr.model.pruning import Selection, select
 from varsr.model.quantizer import Quantizer
 from varsr.model.sampling import Noise, choose
-from varsr.model.shortcuts import disputed, everywhere, pick, places_of, put
 from varsr.model.tokenizer import Decoder
 from varsr.model.transformer import Transformer
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One scale as predicted."""
+    """One scale as predicted. K of its L tokens were computed."""
 
     logits: Tensor
-    """Guided, (T, L, V)."""
+    """Guided, (T, K, V)."""
     tokens: Tensor
-    """(T, L)."""
+    """(T, K)."""
     vectors: Tensor
-    """What stands for the tokens in the latent, (T, L, Z): their codes, or codes drawn to the expected ones."""
+    """The tokens' vectors in the latent, (T, K, Z): their codes, or between those and the expected ones."""
     latent: Tensor
     """The sum of all scales so far, (T, Z, P, P) in float32."""
     hidden: Tensor
-    """What the last block left for each label that was run, (G, T, L, C)."""
-    places: Tensor | None
-    """Which tokens of the scale these are, (T, L), where not all were computed."""
+    """Hidden states of the last block under each label that was run, (G, T, K, C)."""
+    selection: Selection
 
 
 class VARSR(nn.Module):
@@ -52,102 +51,52 @@ class VARSR(nn.Module):
         self.corrector = Corrector(config.corrector, config.tokenizer.channels, width)
         self.decoder = Decoder(config.tokenizer)
 
-    def predict(self, tiles: Tensor, generation: InferenceConfig, noise: Noise) -> Iterator[Prediction]:
+    def predict(self, tiles: Tensor, inference: InferenceConfig, noise: Noise) -> Iterator[Prediction]:
         """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale."""
-        config, transformer, quantizer = self.config, self.transformer, self.quantizer
-        strength, sampling = generation.guidance_scale, generation.sampling
-        all_labels = guidance.labels(strength, tiles.device)
-        first_guided = guidance.first_scale(generation.guided_scales, len(config.scales))
-        labels = all_labels[:1] if first_guided else all_labels
-        x = transformer.embed_prefix(self.prefix(tiles), labels)
-        whole_cache = transformer.new_cache(len(tiles) * len(all_labels), x)
-        cache = whole_cache.of_rows(0, len(x))
-        x = transformer.stage(x, labels, 0, cache)
-        latent = x.new_zeros(
-            len(tiles), config.tokenizer.channels, config.latent_side, config.latent_side, dtype=torch.float32
-        )
-        places = None
-        for scale, side in enumerate(config.scales):
-            if scale == first_guided and len(labels) < len(all_labels):
-                whole_cache.follow(cache)
-                labels, cache = all_labels, whole_cache
-            if scale > 0:
-                before = x if places is None else put(x, places.repeat(len(labels), 1), config.scales[scale - 1] ** 2)
-                vectors = quantizer.at_scale(latent, scale)
-                places = places_of(generation.keep_ratio, vectors, scale, len(config.scales))
-                entering = transformer.embed_scale(_at(vectors, places).to(tiles.dtype), scale, len(labels))
-                if scale == len(config.scales) - 1 and generation.guided_tokens < 1 and len(labels) > 1:
-                    x = self._last_stage(entering, labels, cache, places, before, generation.guided_tokens)
-                else:
-                    x = transformer.stage(entering, labels, scale, cache, places)
-            # The head is linear, so guidance may come before it: one projection instead of two.
-            at_scale = guidance.strength_at(strength, scale, len(config.scales))
-            logits = transformer.head(guidance.guide(transformer.head_input(x, labels), at_scale)).float()
-            tokens = choose(logits, sampling, noise)
-            vectors = quantizer.codes(tokens)
-            if generation.fidelity:
-                vectors = vectors.lerp(quantizer.expected_codes(logits), generation.fidelity)
-            whole = vectors if places is None else put(vectors, places, side**2)
-            latent = latent + quantizer.contribution(whole, scale)
-            yield Prediction(logits, tokens, vectors, latent, x.unflatten(0, (len(labels), -1)), places)
+        prefix = self.prefix(tiles)
+        passes = LabelPasses(self.transformer, inference, prefix)
+        latent = self._empty_latent(tiles)
+        for scale in range(len(self.config.scales)):
+            if scale == 0:
+                selection, x = Selection(1), passes.embed_prefix(prefix)
+            else:
+                so_far = self.quantizer.at_scale(latent, scale)
+                selection = select(inference.keep_ratio, so_far, scale, len(self.config.scales))
+                x = passes.embed(selection.gather(so_far).to(tiles.dtype), scale)
+            hidden = passes.run(x, scale, selection)
+            logits = passes.guided_logits(hidden, scale)
+            tokens = choose(logits, inference.sampling, noise)
+            vectors = self.quantizer.vectors(tokens, logits, inference.fidelity)
+            latent = latent + self.quantizer.contribution(selection.scatter(vectors), scale)
+            yield Prediction(logits, tokens, vectors, latent, hidden, selection)
 
-    def _last_stage(
-        self,
-        entering: Tensor,
-        labels: Tensor,
-        cache: KeyValueCache,
-        places: Tensor | None,
-        before: Tensor,
-        guided: float,
-    ) -> Tensor:
-        """The last scale (2 T, L, C), under the negative label only where the labels differed in the one before.
-
-        Elsewhere they are taken to agree: what the positive label made stands for both.
-        """
-        scale, tiles = len(self.config.scales) - 1, len(entering) // 2
-        side = self.config.scales[scale]
-        run = self.transformer.stage
-        if places is None:
-            places = everywhere(tiles, side**2, entering.device)
-        positive = run(entering[:tiles], labels[:1], scale, cache.of_rows(0, tiles), places)
-        chosen = disputed(before[:tiles], before[tiles:], side, places, guided)
-        negative = run(
-            pick(entering[tiles:], chosen),
-            labels[1:],
-            scale,
-            cache.of_rows(tiles, 2 * tiles),
-            places.gather(1, chosen),
-        )
-        index = chosen[..., None].expand_as(negative)
-        return torch.cat((positive, positive.scatter(1, index, negative)))
-
-    def correct(self, last: Prediction, generation: InferenceConfig, noise: Noise) -> Tensor:
+    def correct(self, last: Prediction, inference: InferenceConfig, noise: Noise) -> Tensor:
         """The last scale's latent (T, Z, P, P) with the corrector's sample added, where tokens were computed."""
         z = self.corrector_condition(last)
-        cells, channels = self.config.latent_side**2, self.config.tokenizer.channels
+        length, channels = self.config.latent_side**2, self.config.tokenizer.channels
 
-        def drawn(_: int) -> Tensor:
-            return _at(noise.normal(cells, channels).to(z.device), last.places)
+        def draw(_: int) -> Tensor:
+            return last.selection.gather(noise.normal(length, channels).to(z.device))
 
-        residual = self.corrector.sample(
-            z, generation.guidance_scale, drawn, generation.corrector_steps, generation.corrector_gain
+        residual = last.selection.scatter(
+            self.corrector.sample(
+                z, inference.guidance_scale, draw, inference.corrector_steps, inference.corrector_gain
+            )
         )
-        if last.places is not None:
-            residual = put(residual, last.places, cells)
-        return last.latent + residual.transpose(1, 2).unflatten(2, last.latent.shape[2:])
+        return last.latent + rearrange(residual, "t (h w) z -> t z h w", h=self.config.latent_side)
 
     def corrector_condition(self, last: Prediction) -> Tensor:
-        """What the corrector is told of each token of the last scale: (G, T, L, C)."""
+        """The corrector's condition for each token of the last scale: (G, T, K, C)."""
         return last.hidden + self.transformer.word_embed(last.vectors.to(last.hidden.dtype))
 
-    def generate(self, tiles: Tensor, generation: InferenceConfig, noise: Noise) -> Iterator[Tensor]:
+    def generate(self, tiles: Tensor, inference: InferenceConfig, noise: Noise) -> Iterator[Tensor]:
         """Latents (T, Z, P, P) of tiles (T, 3, S, S) after each scale, then corrected ones; the last are the result."""
-        for prediction in self.predict(tiles, generation, noise):
-            yield prediction.latent
-        if generation.corrector_steps:
-            yield self.correct(prediction, generation, noise)
+        last = None
+        for last in self.predict(tiles, inference, noise):
+            yield last.latent
+        if inference.corrector_steps and last is not None:
+            yield self.correct(last, inference, noise)
 
-
-def _at(tokens: Tensor, places: Tensor | None) -> Tensor:
-    """The tokens (T, L, C) at some places (T, K), or all of them."""
-    return tokens if places is None else pick(tokens, places)
+    def _empty_latent(self, tiles: Tensor) -> Tensor:
+        side, channels = self.config.latent_side, self.config.tokenizer.channels
+        return tiles.new_zeros(len(tiles), channels, side, side, dtype=torch.float32)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from varsr.model.inference import InferenceConfig
+from varsr.model.pruning import gather, scatter
 from varsr.model.sampling import TileNoise
-from varsr.model.shortcuts import pick, put
 from varsr.model.varsr import VARSR, Prediction
 
 NEARLY_ALL = 0.99999  # of the tokens, rounded up: all of them, though by the other path
@@ -51,12 +51,12 @@ def test_all_tokens_by_the_short_way_are_the_exact_ones(
 def test_only_the_last_two_scales_are_thinned(tiny_model: VARSR, tiles: Tensor, exact: list[Prediction]) -> None:
     found = predicted(tiny_model, tiles, keep_ratio=0.4)
     for mine, expected in zip(found[:-2], exact[:-2], strict=True):
-        assert mine.places is None
+        assert mine.selection.positions is None
         assert torch.equal(mine.tokens, expected.tokens)
     for mine, expected in zip(found[-2:], exact[-2:], strict=True):
-        assert mine.places is not None
-        assert mine.tokens.shape[1] == mine.places.shape[1] == -(-expected.tokens.shape[1] * 4 // 10)
-        assert (mine.places.diff(dim=1) > 0).all()
+        assert mine.selection.positions is not None
+        assert mine.tokens.shape[1] == mine.selection.positions.shape[1] == -(-expected.tokens.shape[1] * 4 // 10)
+        assert (mine.selection.positions.diff(dim=1) > 0).all()
 
 
 def test_tokens_left_out_leave_the_latent_as_it_is(tiny_model: VARSR, tiles: Tensor) -> None:
@@ -64,8 +64,10 @@ def test_tokens_left_out_leave_the_latent_as_it_is(tiny_model: VARSR, tiles: Ten
     noise = TileNoise(0, range(len(tiles)))
     with torch.inference_mode():
         corrected = tiny_model.correct(last, settings(keep_ratio=0.3), noise)
-    assert last.places is not None
-    computed = put(torch.ones(*last.places.shape, 1), last.places, last.latent[0, 0].numel()).bool()
+    assert last.selection.positions is not None
+    computed = scatter(
+        torch.ones(*last.selection.positions.shape, 1), last.selection.positions, last.latent[0, 0].numel()
+    ).bool()
     changed = (corrected != before.latent).any(1).flatten(1)[..., None]
     assert torch.equal(changed, computed)
 
@@ -125,10 +127,10 @@ def test_the_corrector_takes_the_steps_it_is_told(tiny_model: VARSR, exact: list
 
 
 @given(st.integers(1, 3), st.integers(1, 20), st.data())
-def test_put_is_the_reverse_of_pick(tiles: int, length: int, data: st.DataObject) -> None:
+def test_put_is_the_reverse_of_gather(tiles: int, length: int, data: st.DataObject) -> None:
     tokens = torch.randn(tiles, length, 2)
     count = data.draw(st.integers(1, length))
     places = torch.stack([torch.randperm(length)[:count].sort().values for _ in range(tiles)])
-    back = put(pick(tokens, places), places, length)
-    computed = put(torch.ones(tiles, count, 1), places, length)
+    back = scatter(gather(tokens, places), places, length)
+    computed = scatter(torch.ones(tiles, count, 1), places, length)
     assert torch.equal(back, tokens * computed)
