@@ -41,7 +41,7 @@ from varsr.tiling.array import FloatImage
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PHOTO = Path(__file__).parents[1] / "tests" / "data" / "dandelion.jpg"
-HOURLY = "pictures an hour, below"
+HOURLY = "images per hour, below"
 KEPT_FROM = "## Very large pictures"
 SCALE = 4
 SPEEDS: tuple[Speed, ...] = ("default", "fast")
@@ -160,18 +160,16 @@ def stage_table(name: str, reports: dict[str, Any]) -> str:
     lasts = [reports[kind]["batches"][-1] for kind in kinds]
     for stage in lasts[0]["seconds"]:
         lines.append(_row(stage, [f"{1000 * last['seconds'][stage] / last['tiles']:.1f}" for last in lasts]))
-    lines.append(_row("together", [f"**{1000 * last['seconds_a_tile']:.1f}**" for last in lasts]))
+    lines.append(_row("together", [f"**{1000 * last['seconds_per_tile']:.1f}**" for last in lasts]))
     for place, smaller in enumerate(reports[kinds[0]]["batches"][:-1]):
-        cells = [f"{1000 * reports[kind]['batches'][place]['seconds_a_tile']:.1f}" for kind in kinds]
+        cells = [f"{1000 * reports[kind]['batches'][place]['seconds_per_tile']:.1f}" for kind in kinds]
         lines.append(_row(f"at batch {smaller['tiles']} instead of {lasts[0]['tiles']}", cells))
     lines.append(
         _row("share of the matrix peak (int8: of float32's)", [f"{last['share_of_peak']:.0%}" for last in lasts])
     )
     lines.append(_row("peak memory, GiB", [f"{reports[kind]['peak_memory_bytes'] / 2**30:.2f}" for kind in kinds]))
     lines.append(_row("seconds to load", [f"{reports[kind]['load_seconds']:.1f}" for kind in kinds]))
-    lines.append(
-        _row("3000 x 2000 px pictures an hour", [f"{reports[kind]['pictures_an_hour']:.1f}" for kind in kinds])
-    )
+    lines.append(_row("3000 x 2000 px images per hour", [f"{reports[kind]['images_per_hour']:.1f}" for kind in kinds]))
     return "\n".join(lines)
 
 
@@ -206,7 +204,7 @@ def targets(
     """Each target as a row."""
     side = Image.open(PHOTO).width * SCALE
     area = json.loads(whole.output)["seconds"] / (side / 256) ** 2
-    tile = large["bf16"]["batches"][0]["seconds_a_tile"] if "bf16" in large else None
+    tile = large["bf16"]["batches"][0]["seconds_per_tile"] if "bf16" in large else None
     ahead = None if rival is None else json.loads(whole.output)["seconds"]
     rows = [
         ("CPU, bf16, full model", "18 s a 512 px tile", told_seconds(tile), "varsr bench -m FULL --batch 1"),
@@ -258,12 +256,12 @@ def target_table(rows: list[tuple[str, str, str, str]]) -> str:
 
 
 def times_as_fast(reports: Mapping[str, Any]) -> str:
-    """How many times as many pictures an hour fast mode makes."""
+    """How many times as many images per hour fast mode makes."""
     first = {report["speed"]: report for report in reversed(list(reports.values()))}
     if first.keys() != set(SPEEDS):
         return "not measured"
     exact, fast = (first[speed] for speed in SPEEDS)
-    return f"{fast['pictures_an_hour'] / exact['pictures_an_hour']:.2f} x"
+    return f"{fast['images_per_hour'] / exact['images_per_hour']:.2f} x"
 
 
 def told_seconds(value: float | None) -> str:

@@ -148,7 +148,7 @@ def why_small_gains_little(mini: Mapping[str, Any]) -> str:
 
 
 def _tile(report: Mapping[str, Any], place: int) -> str:
-    return f"{report['batches'][place]['seconds_a_tile']:.3f} s"
+    return f"{report['batches'][place]['seconds_per_tile']:.3f} s"
 
 
 if __name__ == "__main__":

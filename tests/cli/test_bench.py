@@ -23,18 +23,18 @@ def test_figures_as_json(varsr: Run, nano: Path) -> None:
         assert set(batch["seconds"]) == set(batch["operations"]) == {
             "prefix", "scale 2 x 2", "scale 4 x 4", "corrector", "decoder",
         }  # fmt: skip
-        assert batch["seconds_a_tile"] == pytest.approx(sum(batch["seconds"].values()) / batch["tiles"])
+        assert batch["seconds_per_tile"] == pytest.approx(sum(batch["seconds"].values()) / batch["tiles"])
         assert 0 < batch["share_of_peak"] < 1
     first, second = (sum(batch["operations"].values()) for batch in report["batches"])
     assert second == pytest.approx(3 * first, rel=0.01), "timesteps are embedded once"
     assert report["peak"] > 1e9
-    fastest = min(batch["seconds_a_tile"] for batch in report["batches"])
-    assert report["pictures_an_hour"] == pytest.approx(3600 / (12 * fastest))
+    fastest = min(batch["seconds_per_tile"] for batch in report["batches"])
+    assert report["images_per_hour"] == pytest.approx(3600 / (12 * fastest))
 
 
 def test_a_picture_takes_its_tiles_and_the_windows_it_is_decoded_in() -> None:
     timing = Timing(tiles=2, seconds={"prefix": 2.0, "decoder": 1.0}, operations={}, first=0.0)
-    assert timing.of_picture(plan_tiles(8, 40, 4, 0), plan_tiles(8, 40, 8, 0)) == 20 * 1.0 + 5 * 4 * 0.5
+    assert timing.of_image(plan_tiles(8, 40, 4, 0), plan_tiles(8, 40, 8, 0)) == 20 * 1.0 + 5 * 4 * 0.5
 
 
 def test_fast_mode_does_less(varsr: Run, nano: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_table_for_people(varsr: Run, nano: Path) -> None:
     result = varsr("bench", "-m", nano, "--batch", "2", "--runs", "1", "--no-compile")
     assert result.returncode == 0, result.stderr
     assert "batch 2" in result.stdout
-    assert "pictures an hour" in result.stdout
+    assert "images per hour" in result.stdout
     assert "run 2 of 2" in result.stderr
 
 

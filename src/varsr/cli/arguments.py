@@ -11,7 +11,7 @@ from pathlib import Path
 from varsr.errors import OutputError, RequestError
 from varsr.images.formats import BY_SUFFIX
 from varsr.images.write import Encoding
-from varsr.jobs.naming import FALLBACK
+from varsr.jobs.naming import FALLBACK, format_named
 from varsr.jobs.plan import Job
 from varsr.jobs.preflight import check_folder
 from varsr.storage.local import is_special
@@ -44,8 +44,18 @@ def output_folder(given: str | None) -> Path | None:
     return folder
 
 
+def encoding_for(*, format: str | None, quality: int, lossless: bool, background: str | None) -> Encoding:
+    """The encoding that is asked for. Raises `RequestError` for a format or a colour that there is not."""
+    return Encoding(
+        quality=quality,
+        lossless=lossless,
+        format=format_named(format) if format else None,
+        background=color_named(background) if background else None,
+    )
+
+
 def check_combination(
-    output: str | None, output_dir: str | None, shard: str, overwrite: bool, skip_existing: bool
+    *, output: str | None, output_dir: str | None, shard: str, overwrite: bool, skip_existing: bool
 ) -> None:
     """Raise `RequestError` for options that contradict each other."""
     if output is not None and output_dir is not None:

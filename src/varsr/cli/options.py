@@ -1,33 +1,192 @@
-"""Options that several commands share."""
+"""Options of the commands, one type each: their names, limits and help."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from varsr.choices import ColorFix, DtypeName, Speed
 from varsr.cli.console import messages
+
+_OUTPUT, _SIZE, _FILES, _MODEL = "Output", "Size", "Files", "Model"
+_GENERATION, _SPEED, _MACHINE, _MESSAGES = "Generation", "Speed", "Machine", "Messages"
+_PRESET = "the preset's"
+
+
+def _option(*names: str, panel: str, help: str, default: str | bool = True, **limits: Any) -> Any:
+    """An option; `default` describes one that is not a plain value."""
+    return typer.Option(*names, rich_help_panel=panel, help=help, show_default=default, **limits)
 
 
 def _set_debug(value: bool) -> None:
-    messages.debug |= value
+    messages.debug = messages.debug or value
 
 
 def _set_quiet(value: bool) -> None:
-    messages.quiet |= value
+    messages.quiet = messages.quiet or value
 
 
 def _set_verbose(value: bool) -> None:
-    messages.verbose |= value
+    messages.verbose = messages.verbose or value
 
+
+Inputs = Annotated[
+    list[str], typer.Argument(help="Images and folders of images; - is standard input.", show_default=False)
+]
+
+Output = Annotated[
+    str | None,
+    _option("--output", "-o", panel=_OUTPUT, help="Output file for a single input; - is standard output.",
+            default="by --name"),
+]  # fmt: skip
+OutputDir = Annotated[
+    str | None,
+    _option("--output-dir", "-d", panel=_OUTPUT, help="Output folder; keeps the tree of the input folder.",
+            default="beside the input"),
+]  # fmt: skip
+Name = Annotated[
+    str,
+    _option("--name", panel=_OUTPUT,
+            help="Output file name. Fields: {stem} {size} {scale} {ext} {source_ext} {model}."),
+]  # fmt: skip
+FormatName = Annotated[
+    str | None,
+    _option("--format", "-f", panel=_OUTPUT, help="Output format: jpeg, png, webp, tiff, bmp, gif or avif.",
+            default="the input's, else png"),
+]  # fmt: skip
+Quality = Annotated[
+    int, _option("--quality", panel=_OUTPUT, min=1, max=100, help="Quality of JPEG, WebP and AVIF output.")
+]
+Lossless = Annotated[
+    bool,
+    _option("--lossless", panel=_OUTPUT,
+            help="Write WebP without loss, and AVIF with no more loss than RGB to YCbCr conversion causes."),
+]  # fmt: skip
+Background = Annotated[
+    str | None,
+    _option("--background", panel=_OUTPUT, help="Flatten transparency onto this colour: white, #204060.",
+            default="keep transparency"),
+]  # fmt: skip
+
+Scale = Annotated[
+    float | None, _option("--scale", "-s", panel=_SIZE, help="Scale factor, 1 to 8; fractions allowed.", default="4")
+]
+Width = Annotated[int | None, _option("--width", panel=_SIZE, min=1, help="Output width in pixels.")]
+Height = Annotated[int | None, _option("--height", panel=_SIZE, min=1, help="Output height in pixels.")]
+Longest = Annotated[int | None, _option("--longest", panel=_SIZE, min=1, help="Longer output side in pixels.")]
+Megapixels = Annotated[
+    float | None, _option("--megapixels", panel=_SIZE, min=0.0001, help="Output area in megapixels.")
+]
+
+Recursive = Annotated[bool, _option("--recursive", "-r", panel=_FILES, help="Include subfolders.")]
+Overwrite = Annotated[bool, _option("--overwrite", panel=_FILES, help="Replace outputs that exist.")]
+SkipExisting = Annotated[
+    bool, _option("--skip-existing", panel=_FILES, help="Skip inputs whose output exists, to resume a run.")
+]
+DryRun = Annotated[bool, _option("--dry-run", "-n", panel=_FILES, help="List inputs and outputs, and do nothing.")]
+FailFast = Annotated[bool, _option("--fail-fast", panel=_FILES, help="Stop at the first failure.")]
+ShardText = Annotated[
+    str, _option("--shard", panel=_FILES, help="Process part 2 of 8 of the inputs as 2/8.", default="all")
+]
+MaxPixels = Annotated[int, _option("--max-pixels", panel=_FILES, min=1, help="Refuse inputs with more pixels.")]
+PreserveTimes = Annotated[
+    bool, _option("--preserve-times", panel=_FILES, help="Copy times and permissions of inputs to outputs.")
+]
+Json = Annotated[bool, _option("--json", panel=_FILES, help="Print one JSON object per line for each file.")]
+
+ModelName = Annotated[
+    str,
+    _option("--model", "-m", panel=_MODEL, default="VARSR_MODEL, else the one marked in `varsr models`",
+            help="Name from `varsr models`, safetensors file, folder, or hf:owner/name@revision."),
+]  # fmt: skip
+
+Cfg = Annotated[
+    float | None,
+    _option("--cfg", panel=_GENERATION, min=0, default=_PRESET,
+            help="Guidance scale. 0 turns guidance off; higher is sharper and less faithful."),
+]  # fmt: skip
+Fidelity = Annotated[
+    float | None,
+    _option("--fidelity", panel=_GENERATION, min=0, max=1, default=_PRESET,
+            help="0 uses each token's code, 1 the expected code: higher PSNR, less sharp."),
+]  # fmt: skip
+Seed = Annotated[int, _option("--seed", panel=_GENERATION, min=0, help="Random seed. Same seed, same result.")]
+TopK = Annotated[
+    int,
+    _option("--top-k", panel=_GENERATION, min=0,
+            help="Sample from the K most likely tokens. 1 takes the most likely, 0 considers all."),
+]  # fmt: skip
+TopP = Annotated[
+    float,
+    _option("--top-p", panel=_GENERATION, min=0, max=1,
+            help="Sample from the fewest tokens that together have this probability."),
+]  # fmt: skip
+Temperature = Annotated[
+    float,
+    _option("--temperature", panel=_GENERATION, min=0.01,
+            help="Sampling temperature. Above 1 flattens the distribution, below 1 sharpens it."),
+]  # fmt: skip
+NoCorrector = Annotated[bool, _option("--no-corrector", panel=_GENERATION, help="Do not correct quantization errors.")]
+ColorFixName = Annotated[
+    ColorFix | None,
+    _option("--color-fix", panel=_GENERATION, default=_PRESET, help="Transfer the input's colours to the output."),
+]
+
+SpeedName = Annotated[
+    Speed,
+    _option("--speed", panel=_SPEED,
+            help="Preset. fast computes less and changes the image a little: see the five options below."),
+]  # fmt: skip
+TileOverlap = Annotated[
+    int | None,
+    _option("--tile-overlap", panel=_SPEED, min=0, default=_PRESET,
+            help="Latent positions that neighbouring tiles share."),
+]  # fmt: skip
+KeepRatio = Annotated[
+    float | None,
+    _option("--keep-ratio", panel=_SPEED, min=0.01, max=1, default=_PRESET,
+            help="Token pruning: fraction of the tokens that is computed at the last 2 scales."),
+]  # fmt: skip
+GuidedTokens = Annotated[
+    float | None,
+    _option("--guided-tokens", panel=_SPEED, min=0.01, max=1, default=_PRESET,
+            help="Fraction of those tokens that also get the negative pass at the last scale."),
+]  # fmt: skip
+GuidedScales = Annotated[
+    int | None,
+    _option("--guided-scales", panel=_SPEED, min=2, max=1000, default=_PRESET,
+            help="Guidance interval: how many of the last scales are guided."),
+]  # fmt: skip
+CorrectorSteps = Annotated[
+    int | None,
+    _option("--corrector-steps", panel=_SPEED, min=2, max=1000, default=_PRESET,
+            help="Denoising steps of the corrector."),
+]  # fmt: skip
+
+BatchSize = Annotated[
+    int | None,
+    _option("--batch-size", panel=_MACHINE, min=1, help="Tiles computed at a time.", default="by model and device"),
+]
+Device = Annotated[str, _option("--device", panel=_MACHINE, help="auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[
+    DtypeName,
+    _option("--dtype", panel=_MACHINE,
+            help="Compute dtype. auto picks the fastest that the device supports. int8 helps on CPUs without bf16."),
+]  # fmt: skip
+NoCompile = Annotated[
+    bool,
+    _option("--no-compile", panel=_MACHINE,
+            help="Do not capture CUDA graphs: starts a second or two earlier, then computes more slowly."),
+]  # fmt: skip
 
 Debug = Annotated[
     bool,
-    typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.", rich_help_panel="Messages"),
+    _option("--debug", panel=_MESSAGES, callback=_set_debug, help="Show the traceback of an error."),
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Show errors only.", rich_help_panel="Messages")
-]
+Quiet = Annotated[bool, _option("--quiet", "-q", panel=_MESSAGES, callback=_set_quiet, help="Show errors only.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", callback=_set_verbose, help="Show each file.", rich_help_panel="Messages")
-]
+    bool,
+    _option("--verbose", "-v", panel=_MESSAGES, callback=_set_verbose,
+            help="Show a line for each file, and at the end how fast it went."),
+]  # fmt: skip

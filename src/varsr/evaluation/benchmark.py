@@ -8,20 +8,24 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from varsr.images.size import Size
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 from varsr.runtime.engine import Engine
 from varsr.runtime.memory import memory_errors
 from varsr.tiling.grid import Tile
-from varsr.upscaling.upscaler import Upscaler
+from varsr.upscaling.options import Options
+from varsr.upscaling.upscaler import ModelChoice, Upscaler
+from varsr.weights.registry import default_model
 
 _log = logging.getLogger(__name__)
 PEAK_SIDES = (1024, 2048, 4096)  # of the matrices whose products are taken for what the machine can do
@@ -59,8 +63,8 @@ class Timing:
         """Seconds for one of its tiles."""
         return self.total / self.tiles
 
-    def of_picture(self, tiles: Sequence[Tile], windows: Sequence[Tile]) -> float:
-        """Seconds for a picture of these tiles, decoded in these windows."""
+    def of_image(self, tiles: Sequence[Tile], windows: Sequence[Tile]) -> float:
+        """Seconds for an image of these tiles, decoded in these windows."""
         decoder = self.seconds["decoder"] / self.tiles
         decoded = sum((window.side / tiles[0].side) ** 2 for window in windows)
         return len(tiles) * (self.per_tile - decoder) + decoded * decoder
@@ -70,6 +74,57 @@ class Timing:
         if stage is None:
             return sum(self.operations.values()) / self.total / machine.peak
         return self.operations[stage] / self.seconds[stage] / machine.peak
+
+
+@dataclass(frozen=True)
+class Report:
+    """A benchmark of a model: `size` is (height, width) of the image that `images_per_hour` is about."""
+
+    model: str
+    speed: str
+    machine: Machine
+    tile_side: int
+    load_seconds: float
+    peak_memory_bytes: int
+    size: Size
+    tiles: int
+    windows: int
+    images_per_hour: float
+    timings: list[Timing]
+
+    def to_data(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        data = asdict(self)
+        machine, timings, (height, width) = data.pop("machine"), data.pop("timings"), data.pop("size")
+        derived = (
+            {"seconds_per_tile": timing.per_tile, "share_of_peak": timing.share(self.machine)}
+            for timing in self.timings
+        )
+        batches = [timing | more for timing, more in zip(timings, derived, strict=True)]
+        return data | machine | {"size": [width, height], "batches": batches}
+
+
+def benchmark(choice: ModelChoice, options: Options, size: Size, batch_sizes: Sequence[int], runs: int) -> Report:
+    """Load a model and time it, `runs` times for each batch size. Raises as loading and upscaling do."""
+    started = time.monotonic()
+    upscaler = choice.load()
+    loaded = time.monotonic() - started
+    machine = describe(upscaler)
+    timings = measure(upscaler, batch_sizes, runs, upscaler.settings(options).inference)
+    layout = upscaler.layout(size, options)
+    return Report(
+        model=choice.model or default_model(),
+        speed=options.speed,
+        machine=machine,
+        tile_side=upscaler.model.config.tile_side,
+        load_seconds=loaded,
+        peak_memory_bytes=peak_memory(upscaler.engine.device),
+        size=size,
+        tiles=len(layout.tiles),
+        windows=len(layout.windows),
+        images_per_hour=3600 / min(timing.of_image(layout.tiles, layout.windows) for timing in timings),
+        timings=timings,
+    )
 
 
 def describe(upscaler: Upscaler) -> Machine:
@@ -172,7 +227,7 @@ def _timed(engine: Engine, tiles: Tensor, inference: InferenceConfig) -> dict[st
 
 
 def _tiles(upscaler: Upscaler, count: int) -> Tensor:
-    """Smooth noise: the time does not depend on what a picture shows."""
+    """Smooth noise: the time does not depend on what an image shows."""
     side = upscaler.model.config.tile_side
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, 8, 8, generator=generator) * 2 - 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from varsr.errors import RequestError
 
-MIN_SCALE, MAX_SCALE = 1.0, 8.0
+MIN_SCALE, MAX_SCALE, DEFAULT_SCALE = 1.0, 8.0, 4.0
 LABEL = re.compile(r"(?<![^\W_])(?:[xwhl]\d+(?:\.\d+)?|\d+(?:\.\d+)?mp)(?![^\W_])")
 """Any size as `TargetSize.label` writes it, between other words of a file's name."""
 Size = tuple[int, int]
@@ -63,3 +63,17 @@ class TargetSize:
             return math.sqrt(self.megapixels * 1e6 / (height * width))
         assert self.scale is not None
         return self.scale
+
+
+def target_size(
+    *,
+    scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    longest: int | None = None,
+    megapixels: float | None = None,
+) -> TargetSize:
+    """The size that is given, or the default scale where none is. Raises `RequestError` where several are."""
+    if (scale, width, height, longest, megapixels) == (None,) * 5:
+        scale = DEFAULT_SCALE
+    return TargetSize(scale, width, height, longest, megapixels)

@@ -18,7 +18,7 @@ from varsr.images.codecs import png
 from varsr.images.codecs.tiff import Page, write_pages
 from varsr.images.coding import HDR
 from varsr.images.exif import marked, shortened
-from varsr.images.formats import BY_SUFFIX, Format
+from varsr.images.formats import BY_SUFFIX, DEFAULT_QUALITY, Format
 from varsr.images.photo import Photo
 from varsr.images.pillow import image_of, to_image
 from varsr.images.rounding import rounded
@@ -34,7 +34,7 @@ class Encoding:
     On a `background`, red, green and blue from 0 to 255, transparent images become opaque.
     """
 
-    quality: int = 95
+    quality: int = DEFAULT_QUALITY
     lossless: bool = False
     format: Format | None = None
     background: tuple[int, int, int] | None = None

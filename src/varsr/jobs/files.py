@@ -5,7 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from varsr.images.size import TargetSize
+from varsr.images.formats import DEFAULT_QUALITY
+from varsr.images.size import target_size
 from varsr.images.write import Encoding
 from varsr.jobs.naming import format_named
 from varsr.jobs.outcome import Outcome, Policy
@@ -28,7 +29,7 @@ def upscale_file(
     megapixels: float | None = None,
     options: Options = DEFAULTS,
     format: str | None = None,
-    quality: int = 95,
+    quality: int = DEFAULT_QUALITY,
     lossless: bool = False,
     background: tuple[int, int, int] | None = None,
     overwrite: bool = False,
@@ -75,8 +76,7 @@ def upscale_file(
         ResultError: the model computed values that are not an image.
 
     """
-    relative = (scale, width, height, longest, megapixels) == (None,) * 5
-    size = TargetSize(4.0 if relative else scale, width, height, longest, megapixels)
+    size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     encoding = Encoding(quality, lossless, format_named(format) if format else None, background)
     encoding.of(Path(target))
     settings = JobSettings(size, options, encoding, Policy(overwrite=overwrite))

@@ -14,14 +14,14 @@ from varsr.errors import RequestError
 from varsr.images.arrays import from_array, to_array
 from varsr.images.photo import Photo
 from varsr.images.pillow import from_pillow, to_pillow
-from varsr.images.size import Size, TargetSize
+from varsr.images.size import Size, TargetSize, target_size
 from varsr.tiling.array import FloatImage
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.progress import OnProgress
 
 ImageLike: TypeAlias = "Image.Image | NDArray[Any] | Photo"
 ImageT = TypeVar("ImageT", Image.Image, NDArray[Any], Photo)
-FOUR_TIMES = TargetSize(scale=4.0)
+FOUR_TIMES = target_size()
 
 
 @dataclass(frozen=True)
