@@ -59,7 +59,7 @@ SHORTCUTS = {
 
 @dataclass(frozen=True)
 class Command:
-    """What a run of the program took, seconds on the wall, and its standard output."""
+    """A run of the program: seconds on the wall, and its standard output."""
 
     seconds: float
     output: str
@@ -137,14 +137,14 @@ def picture(width: int, height: int, *arguments: str) -> Command:
 
 
 def bench(model: str, batch: str, runs: int, *arguments: str) -> dict[str, Any]:
-    """What varsr bench tells."""
+    """The report of varsr bench."""
     told = varsr("bench", "-m", model, "--batch", batch, "--runs", runs, "--json", "-q", *arguments)
     report: dict[str, Any] = json.loads(told.output)
     return report
 
 
 def stages(model: str, dtypes: list[str], batch: str, runs: int) -> dict[str, Any]:
-    """What varsr bench tells of a model in each type, and in fast mode in the first."""
+    """The reports of varsr bench for a model in each dtype, and for the fast preset in the first."""
     modes = {dtype: (dtype, "default") for dtype in dtypes} | {f"{dtypes[0]} fast": (dtypes[0], "fast")}
     return {
         name: bench(model, batch, runs, "--device", "cpu", "--dtype", dtype, "--speed", speed)
@@ -239,7 +239,7 @@ def without_bfloat16(machine: Machine) -> str:
 
 
 def import_seconds() -> float:
-    """What Python takes to start and to import PyTorch, the best of three."""
+    """Seconds that Python takes to start and to import PyTorch, the best of 3."""
 
     def once() -> float:
         began = time.monotonic()
@@ -256,7 +256,7 @@ def target_table(rows: list[tuple[str, str, str, str]]) -> str:
 
 
 def times_as_fast(reports: Mapping[str, Any]) -> str:
-    """How many times as many images per hour fast mode makes."""
+    """Images per hour of the fast preset over those of the default one."""
     first = {report["speed"]: report for report in reversed(list(reports.values()))}
     if first.keys() != set(SPEEDS):
         return "not measured"
@@ -307,7 +307,7 @@ def _case() -> Case:
 
 
 def precision_table(device: str, types: tuple[DtypeName, ...]) -> str:
-    """How far each type is from float32 on the CPU: tokens of the likeliest codes, and pixels."""
+    """Distance of each dtype from float32 on the CPU, in tokens and pixels."""
     lines = ["### Distance from float32 on the CPU", "", "`mini`, exact mode, the test photo, 256 to 1024 px.", ""]
     lines += ["| type | equal tokens | equal in the last scale | PSNR of the picture |", "|---|---:|---:|---:|"]
     reference = Upscaler.from_pretrained("mini", device="cpu", dtype="fp32")

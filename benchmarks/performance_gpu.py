@@ -55,7 +55,7 @@ class Kept:
     folder: Path
 
     def get(self, name: str, measure: Measure | None) -> Any:
-        """What `measure` tells under a name, or told before; None where it never did and there is none."""
+        """The result of `measure` under a name, or an earlier one; None where there is neither."""
         file = self.folder / f"{name}.json"
         if file.exists():
             return json.loads(file.read_text())
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def measurements(full: Path | None) -> dict[str, Measure | None]:
-    """What there is to measure, the most important first; without a full model names alone."""
+    """The measurements, the most important first; without a full model names alone."""
     model = str(full / "bf16.safetensors") if full else ""
     work: dict[str, Measure] = {}
     for mode, extra in MODES.items():
@@ -139,7 +139,7 @@ def targets(large: Mapping[str, Any], mini: Mapping[str, Any], told: Mapping[str
 
 
 def why_small_gains_little(mini: Mapping[str, Any]) -> str:
-    """What fast mode cannot leave out."""
+    """The part that the fast preset cannot leave out."""
     share = mini["batches"][-1]["share_of_peak"]
     return (
         f"`mini` uses {share:.0%} of what the GPU can multiply: its time is that of starting kernels, and fast mode "

@@ -1,4 +1,4 @@
-"""What working tile by tile and window by window costs: differences at their borders and elsewhere.
+"""Seams: differences at the borders of tiles and windows, and elsewhere.
 
     python -m benchmarks.seams --photo tests/data/dandelion.jpg
 
@@ -88,7 +88,7 @@ def show(name: str, difference: FloatImage, places: Iterable[Tile]) -> None:
 
 
 def steps(error: FloatImage) -> FloatImage:
-    """How much an error changes from a pixel to the next, to the right and down: (H, W)."""
+    """Change of an error from a pixel to the next, to the right and down: (H, W)."""
     right, down = (np.abs(np.diff(error, axis=axis, prepend=0)).mean(-1) for axis in (1, 0))
     return np.maximum(right, down)
 

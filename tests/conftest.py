@@ -1,4 +1,4 @@
-"""What several tests use: models, a photograph, the program as a process."""
+"""Fixtures of several tests: models, a photograph, the program as a process."""
 
 from __future__ import annotations
 

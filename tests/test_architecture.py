@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import varsr
 ROOT = Path(varsr.__file__).parent
 PROJECT = Path(__file__).parents[1]
 MODULES = sorted(ROOT.rglob("*.py"))
+ALL = sorted(path for room in ("src", "tests", "training", "benchmarks") for path in (PROJECT / room).rglob("*.py"))
 COMMANDS = {"upscale", "bench"}  # a Typer command lists its options
+RIDDLES = re.compile(r"(What|Whether|Which|How)\b")
 
 
 def named(path: Path) -> str:
@@ -39,3 +42,17 @@ def test_functions_are_short(path: Path) -> None:
         assert function.end_lineno is not None
         if function.name not in COMMANDS or path.parent.name != "cli":
             assert function.end_lineno - function.lineno < 50, function.name
+
+
+@pytest.mark.parametrize("path", ALL, ids=named)
+def test_docstrings_name_the_thing(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            assert not RIDDLES.match(ast.get_docstring(node) or ""), getattr(node, "name", "the module")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_errors_say_is_not(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not re.search(r"\bis no\b", node.value), node.value

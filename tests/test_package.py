@@ -1,4 +1,4 @@
-"""What is built is what is used."""
+"""The wheel holds all that is used."""
 
 from __future__ import annotations
 

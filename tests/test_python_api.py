@@ -101,7 +101,7 @@ def test_values_that_are_no_numbers(upscaler: Upscaler) -> None:
 )  # fmt: skip
 def test_options_that_cannot_be(values: dict[str, Any]) -> None:
     (name,) = values
-    with pytest.raises(RequestError, match=f"{name} cannot be"):
+    with pytest.raises(RequestError, match=f"`{name}` cannot be"):
         Options(**values)
 
 
@@ -223,8 +223,8 @@ def test_help_tells_a_stranger_all_they_need() -> None:
 
     doc = inspect.getdoc(upscale_file)
     assert doc is not None
-    assert all(f"    {name}:" in doc for name in inspect.signature(upscale_file).parameters)
-    assert all(f"{error.__name__}:" in doc for error in (RequestError, InputError, OutputError))
+    assert all(f"{name}:" in doc or f"`{name}`" in doc for name in inspect.signature(upscale_file).parameters)
+    assert all(error.__name__ in doc for error in (RequestError, InputError, OutputError))
 
 
 def test_every_option_is_documented_in_place() -> None:

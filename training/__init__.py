@@ -1,1 +1,1 @@
-"""How the built-in model is made. It imports the model from varsr and adds only what training needs."""
+"""The recipe of the built-in model. It imports the model from varsr and adds only what training needs."""

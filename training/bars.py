@@ -1,4 +1,4 @@
-"""What the built-in model is held to, and whether it gets there."""
+"""Acceptance thresholds of the built-in model, and the measured values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _psnr(results: Results, way: str) -> float:
 
 
 def _perceptual(results: Results) -> tuple[str, bool]:
-    """How many of the perceptual measures mini is better in than bicubic."""
+    """The number of perceptual metrics in which mini is better than bicubic."""
     kinds = [(name, sign) for name, (_, sign) in MEASURES.items()] + [("NIQE", -1)]
     columns = zip(kinds, results["mini"], results["bicubic"], strict=True)
     better = {name: sign * (mine - theirs) > 0 for (name, sign), mine, theirs in columns if name != "PSNR-Y"}

@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Mix:
-    """How crops are made. `clean` is the share that is only reduced by bicubic x4, `negative` of bad targets."""
+    """Proportions of crops. `clean` is the share that is only reduced by bicubic x4, `negative` of bad targets."""
 
     clean: float = 0.25
     negative: float = 0.2
@@ -142,7 +142,7 @@ def validation_sets(folder: Path, side: int, count: int, device: torch.device) -
 
 
 def averaged(sets: Mapping[str, Sequence[Batch]], measure: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, float]:
-    """What `measure` finds in the batches of each set, in the mean, under SET_NAME."""
+    """The mean of what `measure` returns for the batches of each set, under SET_NAME."""
     means: dict[str, float] = {}
     for name, batches in sets.items():
         rows = [measure(batch) for batch in batches]

@@ -90,7 +90,7 @@ def generated(model: VARSR, tokenizer: Tokenizer, batch: Batch, crisp_share: flo
 
 @torch.no_grad()
 def predicted(model: VARSR, tokenizer: Tokenizer, batch: Batch, strength: float, fidelity: float) -> Generated:
-    """What the transformer makes of a batch."""
+    """The transformer's prediction of a batch."""
     tiles = tiles_of(batch)
     noise = TileNoise(0, range(len(tiles.sharp)))
     generation = replace(EVERY_TOKEN, guidance_scale=strength, fidelity=fidelity)
@@ -109,7 +109,7 @@ def faithful(tokenizer: Tokenizer, given: Generated) -> tuple[Batch, Tensor]:
 
 
 def true_latent(tokenizer: Tokenizer, batch: Batch) -> Tensor:
-    """What the true tokens of windows decode from, (B, Z, W, W)."""
+    """The latent of the true tokens of windows, (B, Z, W, W)."""
     return together(tokenizer.quantizer.encode(tokenizer.encode(tiles_of(batch)))[1])
 
 
@@ -122,7 +122,7 @@ def crisp(model: VARSR, given: Generated, gain: float) -> tuple[Batch, Tensor]:
 
 
 def corrected(model: VARSR, given: Generated, gain: float) -> Tensor:
-    """What the corrector adds to the predicted latent, (B, Z, W, W)."""
+    """The corrector's part of the latent, (B, Z, W, W)."""
     steps = PRESET.corrector_steps
     sampled = model.corrector.sample(given.z, given.strength, lambda _: torch.randn_like(given.residual), steps, gain)
     side = model.config.latent_side

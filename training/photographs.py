@@ -158,7 +158,7 @@ def reduce(image: Image.Image, factor: float) -> Image.Image:
 
 
 def is_photographic(image: Image.Image) -> bool:
-    """Whether a picture has a photograph's many colours and fine detail, and is no normal map."""
+    """True for an image with a photograph's many colours and fine detail that is not a normal map."""
     pixels = np.asarray(image, dtype=np.float32)
     grey = pixels.mean(-1)
     detail = np.abs(4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:])

@@ -23,7 +23,7 @@ from training.bars import bars
 from training.crops import to_tensor
 from varsr import Options, Upscaler
 from varsr.evaluation.degradation import degrade, from_image, resized, to_image
-from varsr.evaluation.metrics import MEASURES, Naturalness, dottedness
+from varsr.evaluation.metrics import MEASURES, Naturalness, checkerboard
 from varsr.evaluation.oracle import linear_filter
 from varsr.images.photo import Photo
 from varsr.images.resize import resize
@@ -65,7 +65,7 @@ def main() -> None:
         }
         means[kind] = measure(cases, results, natural)
         shown = {"mini": results["mini"], "truth": [case.sharp for case in cases]}
-        dots = {name: float(np.mean([dottedness(x) for x in pictures])) for name, pictures in shown.items()}
+        dots = {name: float(np.mean([checkerboard(x) for x in pictures])) for name, pictures in shown.items()}
         sections.append(f"## {title}\n\n{table(means[kind])}")
         show(cases, results, HERE / "report" / f"{kind}.png")
         print(sections[-1], flush=True)
@@ -120,7 +120,7 @@ def ways(upscaler: Upscaler, model: Path) -> dict[str, Restore]:
 
 
 def reconstruction(upscaler: Upscaler, model: Path) -> Restore:
-    """What the decoder makes of the true tokens, in tiles that do not overlap."""
+    """The true tokens decoded, in tiles that do not overlap."""
     encoder = load_encoder(model, upscaler.engine.device, upscaler.engine.precision)
     side = upscaler.model.config.tile_side
 

@@ -24,7 +24,7 @@ Walk = Callable[[Block, Tensor, Tensor, Tensor, list[int]], Tensor]
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a batch of latents teaches."""
+    """Targets of a batch of latents."""
 
     targets: list[Tensor]
     """The right tokens of each scale, [(B, p p)]."""

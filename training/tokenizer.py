@@ -101,7 +101,7 @@ def warmup_loss(tokenizer: Tokenizer, batch: Batch) -> Tensor:
 
 
 def spread(latent: Tensor) -> Tensor:
-    """How far a latent is from zero mean and unit variance: the scale that codes and corrector count on."""
+    """Distance of a latent from zero mean and unit variance, which codes and corrector rely on."""
     return (latent.std() - 1).square() + latent.mean().square()
 
 

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. To be interrupted while its libraries are still being read is no error either."""
+    """Run the command line. An interruption while its libraries are still being imported is not an error either."""
     try:
         from varsr.cli.app import main as run
     except KeyboardInterrupt:

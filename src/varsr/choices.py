@@ -1,4 +1,4 @@
-"""What is chosen by name. Free of heavy imports, so that the command line can list the choices at once."""
+"""Names of choices. Free of heavy imports, so that the command line can list them at once."""
 
 from __future__ import annotations
 

@@ -1,18 +1,6 @@
-"""Every error that varsr raises on purpose: a sentence for the user, what to do next, an exit code.
+"""Errors that varsr raises on purpose: each has a sentence, advice and an exit code (`docs/exit-codes.md`).
 
-| exit code | meaning |
-|-----------|---------|
-| 0 | done |
-| 1 | some of several pictures failed, or an error that varsr did not foresee: a defect, please report it |
-| 2 | the command line is wrong, or asks for what cannot be done |
-| 3 | the model could not be had: unknown, not downloaded, damaged, refused |
-| 4 | an input picture could not be read |
-| 5 | an output could not be written |
-| 6 | the device is not there |
-| 7 | too little memory |
-| 8 | the model computed no valid image |
-| 130 | interrupted |
-| 143 | terminated |
+A message names an option in backticks, in Python's spelling; the command line shows it as it is typed.
 """
 
 from __future__ import annotations
@@ -22,21 +10,17 @@ from typing import ClassVar
 
 
 class VarsrError(Exception):
-    """The family. `str(error)` is the sentence; `advice` says what to do next.
-
-    `option` is the name of the option that the error is about, in Python's spelling, where it is about one.
-    """
+    """Base class. `str(error)` is the sentence; `advice` says what to do next."""
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, sentence: str, advice: str, option: str | None = None) -> None:
+    def __init__(self, sentence: str, advice: str) -> None:
         super().__init__(sentence)
         self.advice = advice
-        self.option = option
 
 
 class RequestError(VarsrError):
-    """What was asked for cannot be done."""
+    """The request cannot be carried out."""
 
     exit_code = 2
 
@@ -48,7 +32,7 @@ class WeightsError(VarsrError):
 
 
 class InputError(VarsrError):
-    """A picture could not be read."""
+    """A image could not be read."""
 
     exit_code = 4
 
@@ -63,6 +47,9 @@ class DeviceError(VarsrError):
     """The device asked for is not there."""
 
     exit_code = 6
+
+
+LITTLE_MEMORY = "There is too little memory for this image."
 
 
 class TooLittleMemoryError(VarsrError):
@@ -85,14 +72,14 @@ class UnforeseenError(VarsrError):
     def __init__(self, error: Exception) -> None:
         words = " ".join(str(error).split())
         super().__init__(
-            f"This should not have happened ({type(error).__name__}: {words}).",
-            "Please report it with what --debug shows.",
+            f"Unexpected error ({type(error).__name__}: {words}).",
+            "This is a bug: please report it with the output of `debug`.",
         )
         self.__cause__ = error
 
 
 def describe(error: BaseException) -> str:
-    """The system's words for an error, without the path that the caller names anyway."""
+    """An error in the system's words, without the path, which the caller names."""
     if isinstance(error, OSError) and error.errno in errno.errorcode:
         return (error.strerror or str(error)).lower()
     text = " ".join(str(error).split()) or type(error).__name__

@@ -76,7 +76,7 @@ def refuses(result: Result, code: int, words: str) -> None:
         (["photo.jpg", "--scale", "nan"], 2, "cannot be scaled by nan"),
         (["photo.jpg", "--megapixels", "inf"], 2, "cannot be scaled"),
         (["photo.jpg", "--width", "9" * 20], 2, "cannot be scaled"),
-        ([FAULTS / "sprite.gif", "-f", "jpg"], 2, "JPEG holds one picture"),
+        ([FAULTS / "sprite.gif", "-f", "jpg"], 2, "JPEG holds one image"),
     ],
 )
 def test_wrong_requests(upscale: Upscale, photo: Path, arguments: list[str], code: int, words: str) -> None:
@@ -225,7 +225,7 @@ def test_an_unforeseen_error_costs_its_file(
         monkeypatch.chdir(tmp_path)
         assert result.code == 1, result.err
         assert len(lines(result)) == 2
-        assert ".jpg: This should not have happened (ZeroDivisionError" in result.err
+        assert ".jpg: Unexpected error (ZeroDivisionError" in result.err
         assert "Traceback" not in result.err
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while it works: bars on a terminal, lines in a log, nothing when quiet."""
+"""Progress: bars on a terminal, lines in a log, nothing when quiet."""
 
 from __future__ import annotations
 

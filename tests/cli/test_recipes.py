@@ -19,7 +19,7 @@ Shell = Callable[[str], subprocess.CompletedProcess[str]]
 
 
 def recipes() -> dict[str, list[str]]:
-    """What the table says, by what it is for: the commands and options between backticks."""
+    """The commands and options between backticks in the table, by purpose."""
     table = README.read_text().partition("## Recipes")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| (.+) \|$", table.replace(r"\|", "\0"), flags=re.MULTILINE)
     return {to: [code.replace("\0", "|") for code in re.findall(r"`([^`]+)`", said)] for to, said in rows}

@@ -76,12 +76,12 @@ def test_an_existing_output_is_left_alone(varsr: Run, nano: Path, photo: Path) -
     [
         (["nowhere.jpg"], 4, "does not exist"),
         (["broken.jpg"], 4, "is a text file"),
-        (["photo.jpg", "-m", "nonesuch"], 3, "no model called 'nonesuch'"),
-        (["photo.jpg", "-m", "nonesuch.safetensors"], 3, "no model at"),
-        (["photo.jpg", "-m", "photo.jpg"], 3, "no readable safetensors"),
+        (["photo.jpg", "-m", "nonesuch"], 3, "No model is called 'nonesuch'"),
+        (["photo.jpg", "-m", "nonesuch.safetensors"], 3, "nonesuch.safetensors does not exist"),
+        (["photo.jpg", "-m", "photo.jpg"], 3, "not a readable safetensors"),
         (["photo.jpg", "-m", "."], 3, "0 safetensors files"),
         (["photo.jpg", "-o", "no/such/folder.png"], 5, "does not exist"),
-        (["photo.jpg", "-o", "out.xyz"], 2, "no format"),
+        (["photo.jpg", "-o", "out.xyz"], 2, "has no suffix of an output format"),
         (["photo.jpg", "--scale", "9"], 2, "cannot be scaled"),
         (["photo.jpg", "--device", "tpu"], 2, "tpu"),
         (["clear.png", "-o", "out.jpg"], 2, "transparency"),
@@ -195,7 +195,7 @@ def test_interrupted_before_it_has_begun(varsr: Run, tmp_path: Path) -> None:
 def test_a_closed_stream_takes_nothing_and_harms_nothing(
     environment: dict[str, str], nano: Path, photo: Path, closed: str, arguments: list[str], code: int, printed: str
 ) -> None:
-    """What would have gone there must end neither in the other stream nor in the result."""
+    """Nothing of it ends in the other stream or in the result."""
     command = [
         "sh",
         "-c",

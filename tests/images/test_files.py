@@ -390,9 +390,9 @@ def test_targets_are_checked_beforehand(tmp_path: Path) -> None:
     for path, complaint in (("there.png", "exists"), ("no/folder.png", "does not exist")):
         with pytest.raises(OutputError, match=complaint):
             check_target(tmp_path / path, overwrite=False)
-    with pytest.raises(RequestError, match="no format"):
+    with pytest.raises(RequestError, match="has no suffix of an output format"):
         Encoding().of(tmp_path / "new.txt")
-    with pytest.raises(RequestError, match="no name for WEBP"):
+    with pytest.raises(RequestError, match="does not match `format` webp"):
         Encoding(format=BY_SUFFIX[".webp"]).of(tmp_path / "new.png")
 
 
@@ -405,7 +405,7 @@ def test_limits_of_formats(tmp_path: Path) -> None:
         check_fits(tmp_path / "a.webp", (10, 16_384), plain)
     with pytest.raises(RequestError, match="cannot be lossless"):
         check_fits(tmp_path / "a.jpg", (10, 10), plain, Encoding(lossless=True))
-    with pytest.raises(RequestError, match="holds one picture, and the input has 2"):
+    with pytest.raises(RequestError, match="holds one image, and the input has 2"):
         check_fits(tmp_path / "a.jpg", (10, 10), replace(plain, following=(plain,)))
 
 

@@ -160,7 +160,7 @@ def test_files_that_cannot_be_read(upscaler: Upscaler, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "deep.tif"])
 def test_a_disk_that_fills_up(upscaler: Upscaler, tmp_path: Path, suffix: str) -> None:
-    """What still fits is written whole, what does not is a failure and leaves nothing."""
+    """Results that still fit are written whole; those that do not are failures and leave nothing."""
     sources = []
     noise = np.random.default_rng(0).random((240, 240, 3), np.float32)
     for number, side in enumerate((16, 240, 240, 16)):

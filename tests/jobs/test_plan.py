@@ -138,7 +138,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt", "deep/b.jpg")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no images"):
         plan([tmp_path], False, Naming(), VALUES)
 
 
@@ -164,7 +164,7 @@ def test_shards_share_all_jobs_without_overlap(total: int, count: int) -> None:
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", "1/0"])
 def test_shards_that_cannot_be(text: str) -> None:
-    with pytest.raises(RequestError, match="no shard"):
+    with pytest.raises(RequestError, match="not a shard"):
         Shard.parse(text)
 
 

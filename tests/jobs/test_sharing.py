@@ -33,7 +33,7 @@ def upscaler(nano: Path) -> Upscaler:
 
 @pytest.fixture
 def batches(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many tiles each call of the model had, those that only fill it included."""
+    """The number of tiles in each call of the model, those that only fill it included."""
     sizes: list[int] = []
     generate: Callable[..., Iterator[Tensor]] = upscaler.model.generate
 

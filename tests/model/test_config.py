@@ -34,7 +34,7 @@ def edited(**changes: object) -> str:
         (edited(prefix={"widths": [8, 8, 8, 8], "stem": 3}), "whole number of prefix tokens"),
         (edited(scales=[1, 4, 2]), "rising"),
         (edited(transformer={"depth": True, "width": 32, "heads": 2}), "depth"),
-        (edited(transformer={"depth": 2, "width": 30, "heads": 2}), "multiple of four"),
+        (edited(transformer={"depth": 2, "width": 30, "heads": 2}), "multiple of 4"),
         (edited(tokenizer={"width": 33, "codes": 16}), "multiple of 32"),
         (edited(corrector={"width": 32, "blocks": 1, "frequencies": 33}), "even in number"),
     ],

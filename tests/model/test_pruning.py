@@ -1,4 +1,4 @@
-"""What is computed in fast mode is what exact mode computes there; what is left out adds nothing."""
+"""Token pruning: the tokens that are computed are the exact ones, and those left out add nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What small models have and the published one has not, and the shortcuts that change nothing."""
+"""Parts of small models that the published one does not have, and faster ways to the same values."""
 
 from __future__ import annotations
 

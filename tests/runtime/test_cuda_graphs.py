@@ -17,7 +17,7 @@ from tests.golden import DATA, GoldenNoise
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import ARGMAX, Noise, Sampling, TileNoise
 from varsr.runtime import cuda_graphs
-from varsr.runtime.cuda_graphs import Draws, Graphs
+from varsr.runtime.cuda_graphs import GraphCache, StaticNoise
 from varsr.runtime.device import pick_precision
 from varsr.runtime.engine import Engine
 from varsr.upscaling.preset import Preset
@@ -34,7 +34,7 @@ def drawing(_: Tensor, noise: Noise) -> Iterator[Tensor]:
 
 
 def test_draws_are_those_of_the_tiles_batch_after_batch() -> None:
-    draws = Draws(TileNoise(0, [0, 1]), torch.device("cpu"))
+    draws = StaticNoise(TileNoise(0, [0, 1]), torch.device("cpu"))
     first = [result.clone() for result in drawing(torch.empty(0), draws)]
     assert all(map(torch.equal, first, drawing(torch.empty(0), TileNoise(0, [0, 1]))))
     other = TileNoise(5, [7, 8])
@@ -53,8 +53,8 @@ def test_work_too_large_to_record_is_done_plainly(monkeypatch: pytest.MonkeyPatc
         tries.append(1)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(cuda_graphs, "Recording", record)
-    recorded, tiles = Graphs(), torch.zeros(2, 3, 8, 8)
+    monkeypatch.setattr(cuda_graphs, "CapturedGraph", record)
+    recorded, tiles = GraphCache(), torch.zeros(2, 3, 8, 8)
     for batch in range(4):
         found = recorded.run("key", drawing, 2, tiles, TileNoise(batch, [0, 1]))
         assert all(map(torch.equal, list(found), drawing(tiles, TileNoise(batch, [0, 1]))))

@@ -11,7 +11,7 @@ from tests.golden import DATA
 from training.crops import Crops, Mix, spoil
 from training.photographs import is_photographic, licence_of, split_of
 from varsr.evaluation.degradation import convolve, degrade, from_image
-from varsr.evaluation.metrics import MEASURES, Naturalness, dottedness
+from varsr.evaluation.metrics import MEASURES, Naturalness, checkerboard
 from varsr.images.resize import resize
 from varsr.tiling.array import FloatImage
 
@@ -49,8 +49,8 @@ def test_dots_are_told_from_sharpness(photograph: FloatImage) -> None:
     dotted = (large + 0.3 * edges * columns).clip(0, 1)
     sharpened = (large + 2 * (large - resize(photograph[::2, ::2], large.shape[:2]))).clip(0, 1)
     assert MEASURES["PSNR-Y"][0](dotted, large) > 45
-    assert dottedness(dotted) > 4 * dottedness(large)
-    assert dottedness(sharpened) < 1.5 * dottedness(large)
+    assert checkerboard(dotted) > 4 * checkerboard(large)
+    assert checkerboard(sharpened) < 1.5 * checkerboard(large)
 
 
 def test_degradation_is_seeded_and_keeps_its_promise(photograph: FloatImage) -> None:

@@ -1,4 +1,4 @@
-"""What is taught is what is used."""
+"""Training computes what inference does."""
 
 from __future__ import annotations
 

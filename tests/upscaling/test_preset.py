@@ -146,9 +146,8 @@ def test_fidelity_of_the_options_reaches_the_result(nano: Path) -> None:
 @pytest.mark.parametrize("values", [{"keep_ratio": 2}, {"keep_ratio": 0}, {"guided_scales": 1}, {"cfg": -1}])
 def test_impossible_options_raise_the_documented_error(values: dict[str, Any]) -> None:
     (name,) = values
-    with pytest.raises(RequestError, match=name) as raised:
+    with pytest.raises(RequestError, match=f"`{name}` cannot be"):
         Options(**values)
-    assert raised.value.option == name
 
 
 WITHOUT: list[Callable[[str], bool]] = [

@@ -18,7 +18,7 @@ REPOSITORY = "someone/model"
 
 @dataclass
 class Behaviour:
-    """What the server does, and what it was asked."""
+    """The server's behaviour, and the requests that it got."""
 
     files: dict[str, Path]
     token: str | None = None

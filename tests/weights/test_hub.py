@@ -105,9 +105,9 @@ def test_a_broken_transfer_is_resumed_where_it_broke(
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("hf:someone/else", "There is no someone/else"),
+        ("hf:someone/else", "someone/else on the Hub does not exist"),
         (f"{HF}@v9", "no revision v9"),
-        ("hf:no name", "no name of a repository"),
+        ("hf:no name", "is not a repository"),
     ],
 )
 def test_what_the_server_does_not_have(

@@ -17,7 +17,7 @@ from varsr.cli.models import models
 from varsr.cli.options import Debug
 from varsr.cli.upscale import upscale
 
-EXIT_CODES = """Exit codes: 0 done, 1 some pictures failed or an unforeseen error, 2 wrong request, 3 model not to
+EXIT_CODES = """Exit codes: 0 done, 1 some images failed or an unforeseen error, 2 wrong request, 3 model not to
 be had, 4 input not readable, 5 output not writable, 6 no such device, 7 too little memory, 8 no valid image computed,
 130 interrupted, 143 terminated."""
 

@@ -82,7 +82,7 @@ def single_job(inputs: Sequence[Path], output: str, encoding: Encoding) -> Job:
 
 
 def for_device(encoding: Encoding, source: Path, target: Path) -> Encoding:
-    """The encoding of a result for a pipe or device, which takes the input's format where no other is told."""
+    """The encoding of a result for a pipe or device, which takes the input's format where no other is given."""
     if encoding.format is not None or target.suffix or not is_special(target):
         return encoding
     return replace(encoding, format=BY_SUFFIX.get(source.suffix.lower(), BY_SUFFIX[FALLBACK]))
@@ -90,9 +90,9 @@ def for_device(encoding: Encoding, source: Path, target: Path) -> Encoding:
 
 def _standard_output(encoding: Encoding) -> Path:
     if encoding.format is None:
-        raise RequestError("Standard output has no suffix to tell the format.", "Add --format png, say.")
+        raise RequestError("Standard output needs a format.", "Add --format png, for example.")
     if sys.stdout.isatty():
-        raise RequestError("A picture is not written to a terminal.", "Send it to a file or a program: > large.png")
+        raise RequestError("A image is not written to a terminal.", "Send it to a file or a program: > large.png")
     return STREAM
 
 

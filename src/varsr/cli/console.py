@@ -10,7 +10,7 @@ import sys
 import traceback
 from io import TextIOWrapper
 
-from varsr.errors import OutputError, TooLittleMemoryError, VarsrError
+from varsr.errors import LITTLE_MEMORY, OutputError, TooLittleMemoryError, VarsrError
 
 _OPTION = re.compile(r"`([a-z][a-z_]*)`")
 
@@ -35,7 +35,7 @@ class Messages:
         logger.addHandler(_Handler(self))
 
     def advice(self, error: VarsrError) -> str:
-        """What to do about an error, its options as they are typed."""
+        """An error's advice, its options as they are typed."""
         return as_typed(error.advice)
 
     def complain(self, text: str) -> None:
@@ -47,7 +47,7 @@ class Messages:
         if self.debug:
             traceback.print_exception(error)
         if isinstance(error, MemoryError):
-            error = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
+            error = TooLittleMemoryError(LITTLE_MEMORY, "Close other programs.")
         if isinstance(error, VarsrError):
             self.complain(f"{one_line(error)} {self.advice(error)}")
             return error.exit_code
@@ -55,7 +55,7 @@ class Messages:
             self.complain("Standard output was closed by the program that read it.")
             return OutputError.exit_code
         words = f"{type(error).__name__}: {one_line(error)}"
-        self.complain(f"This should not have happened ({words}). Please report it with what --debug shows.")
+        self.complain(f"Unexpected error ({words}). This is a bug: please report it with the output of --debug.")
         return 1
 
     def trace(self, error: BaseException | None) -> None:

@@ -81,7 +81,7 @@ def convert(
     from varsr.weights.convert import convert as convert_files
 
     if output.suffix != ".safetensors":
-        raise RequestError(f"{output} is no name for a safetensors file.", "Let it end in .safetensors.")
+        raise RequestError(f"{output} is not the name of a safetensors file.", "Use the suffix .safetensors.")
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already.", "Use --overwrite to replace it.")
     convert_files(vqvae, varsr, output, DTYPES[dtype])

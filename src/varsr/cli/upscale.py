@@ -197,4 +197,4 @@ def _greet(model: str) -> None:
     if note_first_use(model):
         messages.say(f"Using the built-in model, {model}. For the full one, a 5 GB download: --model varsr")
     if cache_folder() == temporary_cache():
-        messages.say(f"There is no writable home folder. Caches are kept in {temporary_cache()}.")
+        messages.say(f"The home folder is not writable. Caches are kept in {temporary_cache()}.")

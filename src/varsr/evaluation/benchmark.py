@@ -1,4 +1,4 @@
-"""How fast a model is on this machine: seconds, memory and share of the matrix peak, stage by stage."""
+"""A model timed on this machine: seconds, memory and share of the matrix peak, stage by stage."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Timing:
     seconds: dict[str, float]
     operations: dict[str, int]
     first: float
-    """Seconds of what runs of this size come first, in which memory and kernels are made ready."""
+    """Seconds of the warm-up runs of this size."""
 
     @property
     def total(self) -> float:
@@ -241,7 +241,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, as far as the system knows it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

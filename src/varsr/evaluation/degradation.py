@@ -1,4 +1,4 @@
-"""How pictures lose quality on their way: the second-order degradation of Real-ESRGAN (Wang et al. 2021, sec. 3).
+"""Degradation: the second-order model of Real-ESRGAN (Wang et al. 2021, sec. 3).
 
 Blur, resizing, noise and JPEG, twice, from mild to strong, all drawn from one generator. Images are float32
 arrays (H, W, 3) in [0, 1].
@@ -97,7 +97,7 @@ def noisy(x: FloatImage, strength: float, rng: np.random.Generator) -> FloatImag
 
 
 def jpeg(x: FloatImage, quality: int) -> FloatImage:
-    """What JPEG at `quality` leaves."""
+    """The image after JPEG compression at `quality`."""
     buffer = io.BytesIO()
     to_image(x).save(buffer, "JPEG", quality=quality)
     return from_image(Image.open(buffer))

@@ -1,6 +1,6 @@
-"""How near a result is to the truth, and how natural it looks by itself.
+"""Metrics: fidelity to a reference, and NIQE without one.
 
-Pictures are (H, W, 3) float arrays in [0, 1].
+Images are (H, W, 3) float arrays in [0, 1].
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ def luma(x: Tensor) -> Tensor:
     return ((x.float() + 1) / 2 * weights[:, None, None]).sum(1)
 
 
-def psnr_y(result: Tensor, truth: Tensor) -> Tensor:
+def psnr_y(result: Tensor, reference: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of the luma in decibels, (B), of tensors in [-1, 1]."""
-    error = (luma(result.clamp(-1, 1)) - luma(truth)).square().mean((1, 2))
+    error = (luma(result.clamp(-1, 1)) - luma(reference)).square().mean((1, 2))
     return -10 * torch.log10(error.clamp(min=1e-10))
 
 
-def psnr(result: FloatImage, truth: FloatImage) -> float:
+def psnr(result: FloatImage, reference: FloatImage) -> float:
     """Peak signal-to-noise ratio of the luma in decibels."""
-    return -10 * math.log10(float(np.square((result - truth) @ LUMA).mean()) + 1e-12)
+    return -10 * math.log10(float(np.square((result - reference) @ LUMA).mean()) + 1e-12)
 
 
-def ssim(result: FloatImage, truth: FloatImage) -> float:
+def ssim(result: FloatImage, reference: FloatImage) -> float:
     """Structural similarity of the luma (Wang et al. 2004), Gaussian window of deviation 1.5."""
-    x, y = (p @ LUMA for p in (result, truth))
+    x, y = (p @ LUMA for p in (result, reference))
     window = gaussian(11, 1.5)
 
     def local(z: Plane) -> Plane:
@@ -52,17 +52,17 @@ def ssim(result: FloatImage, truth: FloatImage) -> float:
     return float(map_.mean())
 
 
-def gmsd(result: FloatImage, truth: FloatImage) -> float:
+def gmsd(result: FloatImage, reference: FloatImage) -> float:
     """Gradient magnitude similarity deviation (Xue et al. 2014); 0 is identical."""
-    x, y = (gradient(halved(p @ LUMA * 255)) for p in (result, truth))
+    x, y = (gradient(halved(p @ LUMA * 255)) for p in (result, reference))
     similarity = (2 * x * y + 170) / (x**2 + y**2 + 170)
     return float(similarity.std())
 
 
-def mdsi(result: FloatImage, truth: FloatImage) -> float:
+def mdsi(result: FloatImage, reference: FloatImage) -> float:
     """Mean deviation similarity index (Nafchi et al. 2016), eq. 10 with q = 1/4; 0 is identical."""
-    factor = max(1, round(min(truth.shape[:2]) / 256))
-    planes = [[reduced(p * 255 @ w, factor) for w in _MDSI_WEIGHTS] for p in (result, truth)]
+    factor = max(1, round(min(reference.shape[:2]) / 256))
+    planes = [[reduced(p * 255 @ w, factor) for w in _MDSI_WEIGHTS] for p in (result, reference)]
     (l1, h1, m1), (l2, h2, m2) = planes
     g1, g2, fused = gradient(l1), gradient(l2), gradient((l1 + l2) / 2)
 
@@ -78,10 +78,10 @@ def mdsi(result: FloatImage, truth: FloatImage) -> float:
 _MDSI_WEIGHTS = np.array([[0.2989, 0.587, 0.114], [0.3, 0.04, -0.35], [0.34, -0.6, 0.17]])
 
 
-def haarpsi(result: FloatImage, truth: FloatImage) -> float:
+def haarpsi(result: FloatImage, reference: FloatImage) -> float:
     """Haar wavelet-based perceptual similarity (Reisenhofer et al. 2018); 1 is identical."""
     yiq = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-    x, y = ([halved(p * 255 @ w) for w in yiq] for p in (result, truth))
+    x, y = ([halved(p * 255 @ w) for w in yiq] for p in (result, reference))
     similarities: list[Plane] = []
     weights: list[Plane] = []
     for axis in (0, 1):
@@ -157,12 +157,12 @@ def separable(x: Plane, line: Plane) -> Plane:
     return x
 
 
-def dottedness(picture: FloatImage, side: int = 16) -> float:
-    """How strong patterns of two pixels' period are, against those of about three; photographs have less of them.
+def checkerboard(image: FloatImage, side: int = 16) -> float:
+    """Checkerboard artifacts: power at a period of 2 pixels over that at about 3, which photographs have less of.
 
     Taken where contrast is highest, in the mean over rows and columns: an upsampling network's own grid shows there.
     """
-    grey = picture @ LUMA
+    grey = image @ LUMA
     window = np.hanning(side + 1)[:side]
     patches = np.lib.stride_tricks.sliding_window_view(grey, (side, side))[:: side // 2, :: side // 2]
     patches = patches.reshape(-1, side, side)
@@ -185,20 +185,20 @@ class Naturalness:
 
     def __init__(self, sharp: Sequence[FloatImage]) -> None:
         features = []
-        for picture in sharp:
-            patches, contrast = self._features(picture)
+        for image in sharp:
+            patches, contrast = self._features(image)
             features.append(patches[contrast > 0.75 * contrast.max()])
         self.mean, self.covariance = _normal(np.concatenate(features))
 
-    def __call__(self, picture: FloatImage) -> float:
+    def __call__(self, image: FloatImage) -> float:
         """The distance; lower is more natural."""
-        mean, covariance = _normal(self._features(picture)[0])
+        mean, covariance = _normal(self._features(image)[0])
         difference = self.mean - mean
         return float(math.sqrt(difference @ np.linalg.pinv((self.covariance + covariance) / 2) @ difference))
 
-    def _features(self, picture: FloatImage) -> tuple[Plane, Plane]:
+    def _features(self, image: FloatImage) -> tuple[Plane, Plane]:
         """36 numbers of each patch, and its mean local deviation."""
-        grey = picture @ LUMA * 255
+        grey = image @ LUMA * 255
         columns, contrast = [], None
         for side, plane in ((self.PATCH, grey), (self.PATCH // 2, halved(grey))):
             normalized, deviation = _normalized(plane)
@@ -260,4 +260,4 @@ MEASURES: dict[str, tuple[Callable[[FloatImage, FloatImage], float], int]] = {
     "GMSD": (gmsd, -1),
     "MDSI": (mdsi, -1),
 }
-"""Each measure against the truth, and whether more (1) or less (-1) is better."""
+"""Each metric, and 1 where more is better, -1 where less is."""

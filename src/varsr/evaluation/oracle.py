@@ -1,7 +1,7 @@
-"""A scale for the report: what a linear filter fitted to the truth of the very photograph gains.
+"""The oracle baseline: a linear filter fitted to the ground truth of the very photograph that it restores.
 
-It is told how this one picture was degraded, which nothing that is used knows; but as a filter it knows nothing of
-what pictures look like.
+It knows how this one image was degraded, which no usable method does; as a filter it knows nothing of what images look
+like.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from varsr.images.resize import resize
 from varsr.tiling.array import FloatImage
 
 Numbers = NDArray[np.floating[Any]]
-REACH = 3  # pixels of the input that the filter sees to each side
-BLOCK = 8  # pixels of the input: it is fitted to the dark squares of a chessboard and judged on the light, and reversed
+REACH_PIXELS = 3  # pixels of the input that the filter sees to each side
+BLOCK = (
+    8  # pixels of the input: it is fitted to the dark squares of a chessboard and applied to the light, and reversed
+)
 RIDGE = 1e-4
 
 
 def linear_filter(low: FloatImage, sharp: FloatImage) -> FloatImage:
-    """The low-resolution picture (h, w, 3) enlarged by a whole factor: bicubic and a filter for each new pixel's place.
+    """The low-resolution image (h, w, 3) enlarged by a whole factor: bicubic and a filter for each new pixel's place.
 
     Filters are fitted to what bicubic lacks in luma, by least squares, and are the same for all channels.
     """
@@ -41,9 +43,9 @@ def linear_filter(low: FloatImage, sharp: FloatImage) -> FloatImage:
 
 
 def _neighbourhoods(channel: FloatImage) -> Numbers:
-    """What the filter sees at each pixel (h, w): (h w, F), the last a constant."""
-    side = 2 * REACH + 1
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(channel, REACH, mode="reflect"), (side, side))
+    """The filter's input at each pixel (h, w): (h w, F), the last a constant."""
+    side = 2 * REACH_PIXELS + 1
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(channel, REACH_PIXELS, mode="reflect"), (side, side))
     return np.pad(around.reshape(channel.size, -1).astype(np.float64), ((0, 0), (0, 1)), constant_values=1)
 
 

@@ -1,1 +1,1 @@
-"""Pictures as people have them."""
+"""Images as people have them."""

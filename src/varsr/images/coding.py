@@ -1,4 +1,4 @@
-"""Colours that a file tells by numbers instead of a profile: cICP, nclx, gAMA and cHRM.
+"""Colours that a file describes by numbers instead of a profile: cICP, nclx, gAMA and cHRM.
 
 What has the primaries of sRGB is converted to sRGB. Other primaries become an ICC profile, which every format that
 holds profiles can carry. HDR transfers keep their code values and their tag.

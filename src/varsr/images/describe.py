@@ -22,7 +22,7 @@ _DENSEST = 65_535  # pixels an inch that every format can hold
 
 
 def exif_of(image: Image.Image, file: BinaryIO, number: int) -> bytes | None:
-    """The EXIF of an opened image, picture `number` of its file."""
+    """The EXIF of an opened image, image `number` of its file."""
     if image.format == "TIFF":
         file.seek(0)
         with tifffile.TiffFile(file) as tiff:
@@ -54,7 +54,7 @@ def _texts(image: Image.Image) -> dict[str, str]:
 
 
 def _density(image: Image.Image, exif: bytes | None) -> tuple[float, float] | None:
-    """Pixels an inch, where the file tells a sensible number."""
+    """Pixels an inch, where the file has a sensible number."""
     if image.format == "TIFF" and _X_RESOLUTION not in image.tag_v2:  # type: ignore[attr-defined]
         return None  # Pillow says 1
     if image.format in ("JPEG", "MPO") and not image.info.get("jfif_unit") and not has_density(exif):
@@ -72,7 +72,7 @@ def _plays(image: Image.Image) -> int | None:
     if not getattr(image, "is_animated", False):
         return None
     loop = image.info.get("loop")
-    if image.format == "GIF":  # which tells how often it is shown again
+    if image.format == "GIF":  # which counts how often it is shown again
         return 1 if loop is None else loop + 1 if loop else 0
     return loop
 

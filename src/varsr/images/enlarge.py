@@ -14,17 +14,17 @@ BANDS_KEPT = 2  # the rows of the tiles that are predicted, and of the windows t
 
 
 class Enlarged:
-    """A picture enlarged by bicubic and continued by its reflection below and to the right, made as it is asked for."""
+    """A image enlarged by bicubic and continued by its reflection below and to the right, made as it is asked for."""
 
-    def __init__(self, picture: FloatImage, size: tuple[int, int], padded: tuple[int, int]) -> None:
-        self._picture = picture
+    def __init__(self, image: FloatImage, size: tuple[int, int], padded: tuple[int, int]) -> None:
+        self._image = image
         self.size = size
         self._rows, columns = (_reflected(*lengths) for lengths in zip(size, padded, strict=True))
         self._right = columns[size[1] :]
         self._recent = lru_cache(BANDS_KEPT)(self._band)
 
     def band(self, top: int, bottom: int) -> FloatImage:
-        """Rows `top` to `bottom` as wide as the padded picture, in [0, 1]; not to be written to."""
+        """Rows `top` to `bottom` as wide as the padded image, in [0, 1]; not to be written to."""
         return self._recent(top, bottom)
 
     def _band(self, top: int, bottom: int) -> FloatImage:
@@ -38,7 +38,7 @@ class Enlarged:
     @property
     def input_pixels(self) -> int:
         """Pixels of the image before it is enlarged."""
-        return self._picture.shape[0] * self._picture.shape[1]
+        return self._image.shape[0] * self._image.shape[1]
 
     def tile(self, tile: Tile) -> FloatImage:
         """The pixels of a square, (S, S, 3)."""
@@ -46,7 +46,7 @@ class Enlarged:
 
     def inside(self, top: int, bottom: int) -> FloatImage:
         """Rows `top` to `bottom` without the continuation to the right."""
-        return enlarged_rows(self._picture, self.size, top, bottom).clip(0, 1)
+        return enlarged_rows(self._image, self.size, top, bottom).clip(0, 1)
 
 
 def _reflected(length: int, padded: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

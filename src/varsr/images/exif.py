@@ -23,7 +23,7 @@ _STRUCTURE = {
     *range(0x00FE, 0x010E), 0x0111, 0x0112, *range(0x0115, 0x011A), *range(0x011C, 0x0126), 0x0129, 0x012D, 0x013D,
     *range(0x0140, 0x0160), *range(0x0200, 0x0215), 0x02BC, 0x83BB, 0x8649, 0x8773, 0x935C, 0xC44F,
 }  # fmt: skip
-"""Tags that tell how a TIFF is stored, what is kept by other means, or Photoshop's layers. The density is not among
+"""Tags that describe how a TIFF is stored, what is kept by other means, or Photoshop's layers. The density is not among
 them: in WebP and AVIF it stands nowhere else."""
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 129: 1}
 """Bytes of the numbers of each type, two of which make a rational."""

@@ -1,4 +1,4 @@
-"""The formats of picture files: which are read, which are written, by what suffix and how."""
+"""The formats of image files: which are read, which are written, by what suffix and how."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ RAW_SUFFIXES = (
     ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw", ".nef", ".nrw",
     ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 )  # fmt: skip
-"""Of raw photographs. Many are TIFF files in which the first picture is a thumbnail."""
+"""Of raw photographs. Many are TIFF files in which the first image is a thumbnail."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format that can be written. `lossless` holds what Pillow must be told for it, None where it cannot be.
+    """A format that can be written. `lossless` holds Pillow's options for it, None without a lossless form.
 
-    `longest` is in pixels a side, `block` in bytes of EXIF or of XMP. `profile` tells that it holds ICC profiles,
-    `metadata` what of it Pillow writes.
+    `longest` is in pixels a side, `block` in bytes of EXIF or of XMP. `profile` is True where it holds ICC profiles,
+    `metadata` names the kinds that Pillow writes.
     """
 
     name: str

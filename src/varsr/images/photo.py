@@ -1,4 +1,4 @@
-"""A picture as people have it: pixels and all that belongs to them."""
+"""A image as people have it: pixels and all that belongs to them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from varsr.tiling.array import FloatImage
 class Photo:
     """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
 
-    `own_color` is the colour of the input in the file's own profile where that is not sRGB. `sixteen_bit` pictures have
-    more than eight bits a channel. Of an animation or of a file of several pages this is the first picture, and the
-    others are `following` it; `duration` is in milliseconds. `notes` tell what of the file could not be kept.
+    `own_color` is the colour of the input in the file's own profile where that is not sRGB. `sixteen_bit` images have
+    more than eight bits a channel. Of an animation or of a file of several pages this is the first image, and the
+    others are `following` it; `duration` is in milliseconds. `notes` say what of the file could not be kept.
     """
 
     color: FloatImage
@@ -48,7 +48,7 @@ class Photo:
 
     @property
     def frames(self) -> tuple[Photo, ...]:
-        """The picture itself and those that follow it."""
+        """The image itself and those that follow it."""
         return (self, *self.following)
 
     def with_color(self, color: FloatImage) -> Photo:
@@ -113,7 +113,7 @@ def from_channels(
     sixteen_bit: bool = False,
     coding: Coding | None = None,
 ) -> Photo:
-    """Channels (H, W, C), C = 1 to 4, as a photo; `coding` tells their colours where there is no profile."""
+    """Channels (H, W, C), C = 1 to 4, as a photo; `coding` describes their colours where the file has no profile."""
     if metadata.icc_profile is None and coding is not None:
         channels, metadata = coded(channels, metadata, coding)
     count = channels.shape[-1]

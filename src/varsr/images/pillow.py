@@ -79,7 +79,7 @@ def from_image(
     grey = image.mode in ("1", "L", "LA", "La")
     mode = ("LA" if grey else "RGBA") if image.has_transparency_data else ("L" if grey else "RGB")
     pixels = np.array(image if image.mode == mode else image.convert(mode), dtype=np.float32)
-    pixels /= 255  # in place and without a copy to convert: of a large picture each would be much
+    pixels /= 255  # in place and without a copy to convert: of a large image each would be much
     return from_channels(pixels if pixels.ndim == 3 else pixels[..., None], format, metadata, coding=coding)
 
 

@@ -43,7 +43,7 @@ class RgbTransform:
     """From a profile that holds tables to sRGB and back, in float, by a lattice of the transforms of LittleCMS.
 
     LittleCMS is asked for eight bits at the lattice's corners only; between them values are interpolated, so that
-    no picture is rounded to eight bits on the way.
+    no image is rounded to eight bits on the way.
     """
 
     grey = False

@@ -28,7 +28,7 @@ _MPO = "MPO"
 """What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
 screens, depth or a second view."""
 _ONE_IS_SHOWN = (_MPO, "HEIF")
-"""Formats with further pictures that programs do not show; they are left out."""
+"""Formats with further images that programs do not show; they are left out."""
 
 
 def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
@@ -99,7 +99,7 @@ def _read_opened(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
 def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
     if image.format != "TIFF":  # whose first page may be a thumbnail
         _check_size(image.width, image.height, path, max_pixels)  # before its frames are counted
-    numbers = _pictures(image)
+    numbers = _shown_images(image)
     if image.tell() != numbers[0]:
         image.seek(numbers[0])
     _check_size(image.width, image.height, path, max_pixels)
@@ -109,7 +109,7 @@ def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None
             image.seek(number)
             _check_size(image.width, image.height, path, max_pixels)
         frame = _frame(image, file, number, alone=len(numbers) == 1)
-        duration = image.info.get("duration")  # some formats tell it only once the frame is loaded
+        duration = image.info.get("duration")  # some formats know it only once the frame is loaded
         frames.append(replace(frame, duration=None if duration is None else round(duration)))
     return replace(frames[0], following=tuple(frames[1:]))
 
@@ -117,13 +117,13 @@ def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None
 def _check_size(width: int, height: int, path: str, max_pixels: int | None) -> None:
     if max_pixels is not None and width * height > max_pixels:
         raise InputError(
-            f"{path} has {width} x {height} pixels, more than {max_pixels}.", "Raise --max-pixels if you trust it."
+            f"{path} has {width} x {height} pixels, more than {max_pixels}.", "Raise `max_pixels` if you trust it."
         )
 
 
 @contextmanager
 def _without_pillows_limits() -> Iterator[None]:
-    """How many pixels are too many is the caller's to say, and an editor's history in XMP may exceed a megabyte."""
+    """Lift Pillow's limits: the caller has its own for pixels, and an editor's history in XMP may exceed 1 MB."""
     pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     text, PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
     try:
@@ -142,8 +142,8 @@ def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
         yield opened if opened.seekable() else io.BytesIO(opened.read())
 
 
-def _pictures(image: Image.Image) -> list[int]:
-    """The numbers of a file's pictures, without those that are smaller versions of another or belong to it."""
+def _shown_images(image: Image.Image) -> list[int]:
+    """The numbers of a file's images, without those that are smaller versions of another or belong to it."""
     count = getattr(image, "n_frames", 1)
     if count == 1 or image.format in _ONE_IS_SHOWN:
         return [image.tell()]
@@ -155,7 +155,7 @@ def _pictures(image: Image.Image) -> list[int]:
 
 
 def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Photo:
-    """A picture of an opened file, upright; `number` is its place in the file."""
+    """A image of an opened file, upright; `number` is its place in the file."""
     format = "JPEG" if image.format == _MPO else image.format or "PNG"
     sixteen, pixels = is_sixteen_bit(image, file), None
     notes: tuple[str, ...] = ()

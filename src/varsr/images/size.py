@@ -1,4 +1,4 @@
-"""How large a result is to be."""
+"""Target sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class TargetSize:
-    """One way to say how large: a factor, a width, a height, the longest side in pixels, or millions of pixels."""
+    """The size of a result: a factor, a width, a height or the longer side in pixels, or millions of pixels."""
 
     scale: float | None = None
     width: int | None = None
@@ -30,7 +30,8 @@ class TargetSize:
         given = [v for v in (self.scale, self.width, self.height, self.longest, self.megapixels) if v is not None]
         if len(given) != 1:
             raise RequestError(
-                "The size is given more than once.", "Use one of --scale, --width, --height, --longest, --megapixels."
+                "The size is given more than once.",
+                "Use one of `scale`, `width`, `height`, `longest`, `megapixels`.",
             )
 
     @property
@@ -42,13 +43,13 @@ class TargetSize:
         return f"{self.megapixels:g}mp"
 
     def of(self, size: Size) -> Size:
-        """The size of the result of a picture. Raises `RequestError` where that is less than 1 or more than 8 times."""
+        """The size of the result of a image. Raises `RequestError` where that is less than 1 or more than 8 times."""
         height, width = size
         scale = self._factor(height, width)
         if not MIN_SCALE <= scale <= MAX_SCALE:
             raise RequestError(
-                f"A picture of {width} x {height} cannot be scaled by {scale:.4g}.",
-                f"Use {MIN_SCALE:g} to {MAX_SCALE:g} times its size.",
+                f"An image of {width} x {height} cannot be scaled by {scale:.4g}.",
+                f"Use a scale from {MIN_SCALE:g} to {MAX_SCALE:g}.",
             )
         return self.height or round(height * scale), self.width or round(width * scale)
 

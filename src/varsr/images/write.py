@@ -1,4 +1,4 @@
-"""Writing picture files, whole or not at all."""
+"""Writing image files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -50,11 +50,13 @@ class Encoding:
         """The format of a file. Raises `RequestError` where its suffix names none that can be written, or another."""
         named = BY_SUFFIX.get(path.suffix.lower())
         if self.format is not None and named not in (None, self.format):
-            raise RequestError(f"{path} is no name for {self.format.name}.", "Let --format and the suffix agree.")
+            raise RequestError(
+                f"{path} does not match `format` {self.format.name.lower()}.", "Use the same format for both."
+            )
         found = self.format or named
         if found is None:
             raise RequestError(
-                f"{path} names no format that can be written.", f"Use one of {', '.join(BY_SUFFIX)}, or --format."
+                f"{path} has no suffix of an output format.", f"Use one of {', '.join(BY_SUFFIX)}, or `format`."
             )
         return found
 
@@ -68,13 +70,13 @@ def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAUL
     format, transparent = encoding.of(path), photo.transparent and encoding.background is None
     if photo.following and not format.several:
         raise RequestError(
-            f"{path}: {format.name} holds one picture, and the input has {1 + len(photo.following)}.",
+            f"{path}: {format.name} holds one image, and the input has {1 + len(photo.following)}.",
             "Write GIF, WebP, PNG, TIFF or AVIF.",
         )
     if transparent and not format.transparency:
         raise RequestError(
             f"{path}: {format.name} cannot hold the transparency of the input.",
-            "Write PNG, WebP, TIFF or AVIF, or put it on a colour with --background white.",
+            "Write PNG, WebP, TIFF or AVIF, or flatten it with `background` white.",
         )
     if (cicp := photo.metadata.cicp) is not None and format.name != "PNG":
         raise RequestError(
@@ -91,7 +93,7 @@ def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAUL
 
 
 def losses(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> tuple[str, ...]:
-    """Losses that nobody asked for: parts of a photo that its file at `path` cannot hold, a phrase for each."""
+    """Parts of a photo that its file at `path` cannot hold, a phrase for each, without those given up on purpose."""
     format, notes = encoding.of(path), list(photo.notes)
     if photo.sixteen_bit and not format.sixteen_bit and photo.format == format.name:
         notes.append(f"{format.name} is written with 8 bits a channel; PNG and TIFF keep all")
@@ -152,7 +154,7 @@ def prepared(photo: Photo, format: Format) -> Photo:
 
 
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
-    """In memory first: what goes wrong while writing is then told by the system, not by a codec in its own terms."""
+    """Encode in memory first, so that errors of writing are the system's and not a codec's."""
     photo, buffer = prepared(photo, format), io.BytesIO()
     if photo.sixteen_bit and format.sixteen_bit and not photo.following:
         rows.write_channels(photo, photo.size, [photo.channels()], buffer, format.name)
@@ -190,9 +192,9 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
         image.save(buffer, format.name, **options, **metadata, **_sequence(photo, format))
     except MemoryError:
         raise
-    except Exception as error:  # encoders raise whatever odd metadata leads them to; it is about this picture alone
+    except Exception as error:  # encoders raise whatever odd metadata leads them to; it is about this image alone
         raise OutputError(
-            f"The picture could not be encoded as {format.name} ({describe(error)}).", "Try another --format."
+            f"The image could not be encoded as {format.name} ({describe(error)}).", "Try another `format`."
         ) from error
     if format.name == "PNG":
         return png.with_chunks(buffer.getvalue(), png.metadata_chunks(photo.metadata))
@@ -209,13 +211,13 @@ def _sequence(photo: Photo, format: Format) -> dict[str, Any]:
         options["duration"] = [duration or 0 for duration in durations]
     plays = photo.metadata.plays
     if format.name == "GIF":
-        options["disposal"] = 2  # each picture is drawn on nothing
+        options["disposal"] = 2  # each image is drawn on nothing
         if plays != 1:
             options["loop"] = max(0, (plays or 0) - 1)
     elif plays is not None:
         options["loop"] = plays
     if format.name == "PNG":
-        options |= {"disposal": 0, "blend": 0}  # each picture replaces the one before
+        options |= {"disposal": 0, "blend": 0}  # each image replaces the one before
     return options
 
 

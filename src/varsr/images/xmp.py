@@ -15,7 +15,7 @@ _GONE = (
     "http://ns.google.com/photos/1.0/audio/",
     "http://ns.google.com/photos/dd/1.0/",
 )
-"""Namespaces of gain maps, motion photos, depth maps and their like: all tell of what stands behind the image."""
+"""Namespaces of gain maps, motion photos, depth maps and their like: all describe what stands behind the image."""
 _STALE = {
     "http://ns.adobe.com/tiff/1.0/": ("Orientation", "ImageWidth", "ImageLength"),
     "http://ns.adobe.com/exif/1.0/": ("PixelXDimension", "PixelYDimension"),
@@ -27,7 +27,7 @@ _ORIENTATION = re.compile(r"""(\btiff:Orientation\s*(?:>|=)\s*["']?)[2-8]""")
 
 
 def corrected(packet: bytes | None) -> bytes | None:
-    """The packet without properties that its image no longer has. Bytes that are no UTF-8 stay as they are."""
+    """The packet without properties that its image no longer has. Bytes that are not UTF-8 stay as they are."""
     if packet is None:
         return None
     text = packet.decode("utf-8", "surrogateescape")

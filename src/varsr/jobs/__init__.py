@@ -1,1 +1,1 @@
-"""Many files: plan what is to be done, do it, tell what became of it."""
+"""Many files: planned, prefetched, upscaled, written, and reported as outcomes."""

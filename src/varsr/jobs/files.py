@@ -17,7 +17,7 @@ from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
 
 
-def upscale_file(
+def upscale_file(  # noqa: D417, some arguments are documented together
     source: str | PathLike[str],
     target: str | PathLike[str],
     upscaler: Upscaler | None = None,
@@ -36,44 +36,27 @@ def upscale_file(
 ) -> Outcome:
     """Upscale an image file to another, as `varsr upscale SOURCE -o TARGET` does.
 
-    Everything that belongs to the image is kept where the target's format can hold it: EXIF (with the orientation
-    applied), XMP, IPTC, colour profile, pixel density, transparency, 16 bits a channel, and all frames or pages. The
-    target appears whole or not at all.
-
-        from varsr import Upscaler, upscale_file
-
-        upscaler = Upscaler.from_pretrained()
-        for name in ("a.jpg", "b.jpg"):
-            upscale_file(name, f"large/{name}", upscaler)
+    Everything that belongs to the image is kept where the target's format can hold it: EXIF (its orientation applied),
+    XMP, IPTC, colour profile, density, transparency, 16 bits a channel, all frames or pages. The target appears whole
+    or not at all. In a loop, load the model once: `upscaler = Upscaler.from_pretrained()`.
 
     Args:
-        source: the file to read: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, or HEIC where pillow-heif is installed.
-        target: the file to write. Its suffix chooses the format. Its folder must exist.
-        upscaler: a loaded model. None loads the default one, which takes a second or more: load it yourself, once,
-            before a loop.
-        scale: times as wide and high, from 1 to 8. Without any of these five it is 4.
-        width: width of the result in pixels.
-        height: height of the result in pixels.
-        longest: longer side of the result in pixels.
-        megapixels: area of the result in millions of pixels.
-        options: guidance scale, seed, preset and the like; see `Options`.
-        format: jpeg, png, webp, tiff, bmp, gif or avif, where the target has no suffix.
-        quality: of JPEG, WebP and AVIF, from 1 to 100.
-        lossless: write WebP without loss, and AVIF with as little as it can.
-        background: red, green and blue, 0 to 255, to put behind transparency, which is lost.
+        source: file to read: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; HEIC with `pip install "varsr[heif]"`.
+        target: file to write, in an existing folder. Its suffix chooses the format; without one `format` does.
+        upscaler: a loaded model. None loads the default one, which takes a second or more each time.
+        scale: factor from 1 to 8. Instead of it, `width`, `height` or `longest` (the longer side) gives the size in
+            pixels, or `megapixels` the area. Without any the scale is 4.
+        options: guidance scale, seed, preset and the like; see `help(varsr.Options)`.
+        quality: of JPEG, WebP and AVIF, 1 to 100; `lossless` writes WebP and AVIF without.
+        background: red, green and blue, 0 to 255, onto which transparency is flattened.
         overwrite: replace a target that exists.
 
     Returns:
-        An `Outcome`: `size` and `target_size` (height, width), the number of `tiles`, `seconds`, and `notes` on what
-        the format could not hold.
+        An `Outcome` with `size` and `target_size` (height, width), `tiles`, `seconds`, and `notes` on losses.
 
     Raises:
-        RequestError: a value is out of range, or the format cannot hold the image as asked.
-        InputError: the source cannot be read.
-        OutputError: the target exists or cannot be written.
-        WeightsError: the default model cannot be had.
-        TooLittleMemoryError: the device has too little memory.
-        ResultError: the model computed values that are not an image.
+        VarsrError: RequestError for wrong values, InputError and OutputError for files, WeightsError for the default
+            model, TooLittleMemoryError, ResultError. Its `advice` says what to do.
 
     """
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)

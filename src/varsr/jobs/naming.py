@@ -1,4 +1,4 @@
-"""What results are called and where they go."""
+"""Names and places of results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FALLBACK = ".png"
 
 @dataclass(frozen=True)
 class Naming:
-    """How outputs are named: a template over FIELDS, in `folder` or beside the input, in `format` or the input's."""
+    """A template over FIELDS for output names, in `folder` or beside the input, in `format` or the input's."""
 
     template: str = DEFAULT_TEMPLATE
     folder: Path | None = None
@@ -36,7 +36,8 @@ class Naming:
             ) from error
         if not name or name != Path(name).name:
             raise RequestError(
-                f"The name {self.template!r} is no plain file name.", "Choose the folder with --output-dir."
+                f"The name {self.template!r} is not a plain file name.",
+                "Choose the folder with `output_dir`.",
             )
 
     def target(self, source: Path, root: Path, values: Mapping[str, str]) -> Path:
@@ -55,13 +56,13 @@ class Naming:
             "stem": ".+", "size": LABEL.pattern, "scale": r"\d+(?:\.\d+)?|[whl]\d+|\d+(?:\.\d+)?mp",
             "ext": r"\.\w+", "source_ext": r"\w*", "model": re.escape(values.get("model", "")),
         }  # fmt: skip
-        pattern, tells = "", False
+        pattern, distinct = "", False
         for text, name, _, _ in Formatter().parse(self.template):
             pattern += re.escape(text) + (f"(?:{patterns[name]})" if name else "")
-            tells |= bool(text.strip(".")) or name in ("size", "scale", "model")
+            distinct |= bool(text.strip(".")) or name in ("size", "scale", "model")
         if "{ext}" not in self.template:
             pattern += r"(?:\.\w+)?"
-        return tells and re.fullmatch(pattern, path.name) is not None
+        return distinct and re.fullmatch(pattern, path.name) is not None
 
     def suffix(self, source: Path) -> str:
         """The suffix: the format asked for, else the input's own where it can be written, else .png."""
@@ -76,6 +77,6 @@ def format_named(name: str) -> Format:
     found = [f for f in FORMATS if name.lower().lstrip(".") in (f.name.lower(), *(s[1:] for s in f.suffixes))]
     if not found:
         raise RequestError(
-            f"{name} is no format that can be written.", f"Use one of {', '.join(f.name.lower() for f in FORMATS)}."
+            f"{name} is not an output format.", f"Use one of {', '.join(f.name.lower() for f in FORMATS)}."
         )
     return found[0]

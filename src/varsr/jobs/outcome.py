@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from varsr.errors import TooLittleMemoryError, UnforeseenError, VarsrError
+from varsr.errors import LITTLE_MEMORY, TooLittleMemoryError, UnforeseenError, VarsrError
 from varsr.images.size import Size
 from varsr.jobs.plan import Job
 
@@ -34,7 +34,7 @@ DEFAULT_POLICY = Policy()
 class Outcome:
     """Outcome of a job. Sizes are (height, width); `error` is set where it failed.
 
-    `notes` tell what of a picture was not kept, or why it was skipped.
+    `notes` say what of an image was not kept, or why it was skipped.
     """
 
     job: Job
@@ -55,9 +55,9 @@ class Skipped:
 
 
 def failed(outcome: Outcome, error: Exception, seconds: float) -> Outcome:
-    """The outcome of a job that raised: a foreseen error as it is, any other as a defect met at this picture."""
+    """The outcome of a job that raised: one of varsr's errors as it is, any other as an `UnforeseenError`."""
     if isinstance(error, MemoryError):
-        error = TooLittleMemoryError("There is too little memory for this picture.", "Close other programs.")
+        error = TooLittleMemoryError(LITTLE_MEMORY, "Close other programs.")
     elif not isinstance(error, VarsrError):
         error = UnforeseenError(error)
     return replace(outcome, status="failed", error=error, seconds=seconds)

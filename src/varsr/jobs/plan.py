@@ -1,4 +1,4 @@
-"""What is to be done: inputs found, outputs named, collisions seen before any work starts."""
+"""The plan: inputs are found and outputs named, and collisions refused, before any work starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from varsr.storage.streams import STREAM
 
 @dataclass(frozen=True)
 class Job:
-    """A picture and where its result goes.
+    """A image and where its result goes.
 
     It was `found` in a folder where it was not named itself. A `problem` is why it cannot be read.
     """
@@ -47,7 +47,7 @@ class Shard:
         """Read "2/8". Raises `RequestError`."""
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise RequestError(f"{text!r} is no shard.", "Write the second of eight as 2/8.")
+            raise RequestError(f"{text!r} is not a shard.", "Write part 2 of 8 as 2/8.")
         return cls(int(match[1]), int(match[2]))
 
     def of(self, jobs: Sequence[Job]) -> list[Job]:
@@ -59,7 +59,7 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
     """The jobs of files, folders and the stream, in the order given, folders sorted.
 
     A folder's files that are named as results of an earlier run, of this size or another, are none. A folder that
-    cannot be looked into is a job with a problem. Raises `InputError` where a folder holds no picture, `OutputError`
+    cannot be looked into is a job with a problem. Raises `InputError` where a folder holds no image, `OutputError`
     where two inputs would write one output.
     """
     jobs: list[Job] = []
@@ -67,7 +67,8 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
     for given in chain.from_iterable(map(expanded, inputs)):
         if given == STREAM:
             raise RequestError(
-                "Standard input needs a place for its result.", "Add -o FILE, or -o - for standard output."
+                "Standard input needs a name for its result.",
+                "Add `output` FILE, or `output` - for standard output.",
             )
         if not is_folder(given):
             jobs.append(Job(given, naming.target(given, given.parent, values)))
@@ -76,7 +77,7 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
         found = [path for path in paths if not naming.is_result(path, values)]
         results += len(paths) - len(found)
         if not found and not problems:
-            raise InputError(f"{given} holds no {'input' if paths else 'picture'}.", _advice(len(paths), recursive))
+            raise InputError(f"{given} holds no {'inputs' if paths else 'images'}.", _advice(len(paths), recursive))
         jobs += [Job(path, naming.target(path, given, values), found=True) for path in found]
         jobs += [Job(folder, folder, problem=problem) for folder, problem in problems]
     unique = list({_identity(job.source): job for job in jobs}.values())
@@ -87,7 +88,7 @@ def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mappin
 def _advice(results: int, recursive: bool) -> str:
     if results:
         return f"It holds {results} results of earlier runs; name a file itself to upscale it again."
-    return "Name another." if recursive else "Add --recursive to look into its folders."
+    return "Name another." if recursive else "Add `recursive` to include its subfolders."
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
@@ -97,7 +98,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
         if target in taken:
             raise OutputError(
                 f"{taken[target]} and {job.source} would both write {job.target}.",
-                "Tell them apart with {source_ext} in --name, with --output-dir or --format.",
+                "Keep them apart with {source_ext} in `name`, with `output_dir` or with `format`.",
             )
         taken[target] = job.source
 

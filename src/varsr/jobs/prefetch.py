@@ -28,7 +28,7 @@ PATIENCE = 0.3  # seconds; a thread that is not blocked has ended by then, which
 
 @dataclass(frozen=True)
 class JobSettings:
-    """How all jobs of a run are done."""
+    """Settings that all jobs of a run share."""
 
     size: TargetSize = FOUR_TIMES
     options: Options = DEFAULTS

@@ -17,7 +17,7 @@ from varsr.storage.streams import STREAM, standard_input
 
 
 def prepare(job: Job, policy: Policy, encoding: Encoding) -> Photo | Skipped:
-    """The picture of a job, read, its place found fit to be written to; or that there is nothing to do.
+    """Read the image of a job once its result's place is found fit; or say that there is nothing to do.
 
     Raises `InputError` where it cannot be read, `OutputError` where its result could not be written.
     """
@@ -49,7 +49,7 @@ def _check_target(job: Job, policy: Policy) -> None:
         return
     if _exists(job):
         if not policy.overwrite and _same(job.source, job.target):
-            raise OutputError(f"{job.target} is the input itself.", "Choose another name, or use --overwrite.")
+            raise OutputError(f"{job.target} is the input itself.", "Choose another name, or use `overwrite`.")
         check_target(job.target, policy.overwrite)
     elif policy.create_folders:
         check_folder(job.target.parent)
@@ -67,18 +67,22 @@ def check_target(path: Path, overwrite: bool) -> None:
         if is_special(path):
             return
         if path.is_symlink() and not path.exists() and not overwrite:
-            raise OutputError(f"{path} is a link to nothing.", "Use --overwrite to write where it points.")
+            raise OutputError(f"{path} is a link to nothing.", "Use `overwrite` to write where it points.")
         real = path.resolve() if path.is_symlink() else path
         if not real.parent.is_dir():
             raise OutputError(f"The folder {real.parent} does not exist.", "Create it first.")
         if path.is_dir():
-            raise OutputError(f"{path} is a folder.", "Name a file, or use --output-dir.")
+            raise OutputError(f"{path} is a folder.", "Name a file, or use `output_dir`.")
         if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists already.", "Use --overwrite to replace it, or -o to write elsewhere.")
+            raise OutputError(
+                f"{path} exists already.", "Use `overwrite` to replace it, or `output` to write elsewhere."
+            )
         with tempfile.TemporaryFile(dir=real.parent):
             return
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({describe(error)}).", "Choose another place with -o.") from error
+        raise OutputError(
+            f"{path} cannot be written ({describe(error)}).", "Choose another place with `output`."
+        ) from error
 
 
 def check_folder(path: Path) -> None:
@@ -86,12 +90,12 @@ def check_folder(path: Path) -> None:
     there = next((folder for folder in (path, *path.parents) if _is_there(folder)), Path())
     try:
         if not there.is_dir():
-            raise OutputError(f"{there} is not a folder.", "Choose another folder with -d.")
+            raise OutputError(f"{there} is not a folder.", "Choose another folder with `output_dir`.")
         with tempfile.TemporaryFile(dir=there):
             return
     except OSError as error:
         raise OutputError(
-            f"Nothing can be written to the folder {path} ({describe(error)}).", "Choose another with -d."
+            f"Nothing can be written to the folder {path} ({describe(error)}).", "Choose another with `output_dir`."
         ) from error
 
 
@@ -108,5 +112,5 @@ def create_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"The folder {path} cannot be made ({describe(error)}).", "Choose another with -d."
+            f"The folder {path} cannot be made ({describe(error)}).", "Choose another with `output_dir`."
         ) from error

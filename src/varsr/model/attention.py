@@ -1,4 +1,4 @@
-"""Attention over a growing sequence of scales, with its key/value cache (SPEC 3)."""
+"""Attention over a growing sequence of scales, with its key/value cache."""
 
 from __future__ import annotations
 

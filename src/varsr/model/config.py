@@ -22,7 +22,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """The autoencoder and its multi-scale residual quantizer (SPEC: VQVAE, 16x).
+    """The autoencoder and its multi-scale residual quantizer (VQVAE, 16x).
 
     `multipliers` times `width` are the widths of the levels, highest resolution first; each level but
     the last halves the sides. `refinements` is the number of convolutions (phi) shared by the scales.
@@ -49,7 +49,7 @@ class TokenizerConfig:
 
     @property
     def stride(self) -> int:
-        """Pixels along one side of a latent cell."""
+        """Pixels along one side of a latent position."""
         return self.stem * int(2 ** (len(self.multipliers) - 1))
 
 
@@ -114,9 +114,9 @@ class ModelConfig:
         if len(self.scales) < 2 or list(self.scales) != sorted(set(self.scales)) or self.scales[0] != 1:
             yield f"scales must be two or more rising sides that begin with 1, not {self.scales}"
         if self.transformer.width % self.transformer.heads or self.transformer.head_width % 4:
-            yield f"width {self.transformer.width} over {self.transformer.heads} heads is no multiple of four"
+            yield f"width {self.transformer.width} over {self.transformer.heads} heads is not a multiple of 4"
         if self.tokenizer.width % NORM_GROUPS:
-            yield f"the tokenizer's width {self.tokenizer.width} is no multiple of {NORM_GROUPS}"
+            yield f"the tokenizer's width {self.tokenizer.width} is not a multiple of {NORM_GROUPS}"
         if self.tile_side % self.prefix.stride:
             yield f"a tile of {self.tile_side} px has no whole number of prefix tokens"
         if self.corrector.frequencies % 2:
@@ -124,7 +124,7 @@ class ModelConfig:
 
     @property
     def latent_side(self) -> int:
-        """Latent cells along one side of a tile."""
+        """Latent positions along one side of a tile."""
         return self.scales[-1]
 
     @property
@@ -193,4 +193,4 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return value
     if isinstance(value, list) and value and all(isinstance(v, int) and v > 0 for v in value):
         return tuple(value)
-    raise ConfigError(f"{where} is {value!r}, which is no valid {getattr(hint, '__name__', hint)}")
+    raise ConfigError(f"{where} is {value!r}, which is not a valid {getattr(hint, '__name__', hint)}")

@@ -1,4 +1,4 @@
-"""The quantization-error corrector: a small diffusion network over single tokens (SPEC 5).
+"""The quantization-error corrector: a small diffusion network over single tokens.
 
 Given what the transformer knows of a token of the last scale, it samples the part of the latent that
 the codebook could not express.
@@ -110,7 +110,7 @@ class Corrector(nn.Module):
         return noise.float(), F.linear(h[POSITIVE], choice_weight, choice_bias).float()
 
     def embedded(self, steps: Sequence[Step]) -> Tensor:
-        """The timesteps of some steps as the network is told them, (steps, frequencies)."""
+        """The timesteps of some steps as the network's input, (steps, frequencies)."""
         return torch.stack([self.timesteps[step.timestep] for step in steps])
 
     def sample(self, z: Tensor, guidance_scale: float, noise: Draw, steps: int, gain: float) -> Tensor:

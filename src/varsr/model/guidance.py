@@ -1,4 +1,4 @@
-"""Image-based classifier-free guidance (SPEC 4): away from what the low-quality label predicts."""
+"""Image-based classifier-free guidance: away from what the low-quality label predicts."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from varsr.model.sampling import ARGMAX, Sampling
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How latents are predicted. The defaults are those of the published model for a single tile.
+    """Settings under which latents are predicted. The defaults are those of the published model for a single tile.
 
     Raises `ValueError` for values that the network cannot use.
     """

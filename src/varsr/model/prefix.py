@@ -1,4 +1,4 @@
-"""The prefix encoder: the upsampled low-resolution tile to prefix tokens (SPEC 2)."""
+"""The prefix encoder: the upsampled low-resolution tile to prefix tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The multi-scale residual quantizer: a latent as a pyramid of token maps (SPEC 1).
+"""The multi-scale residual quantizer: a latent as a pyramid of token maps.
 
 The latent is the sum of what its scales add: the codes of a scale, upsampled bicubically and refined by
 a convolution (phi). Its arithmetic is always float32: it is small and decides which token is nearest.

@@ -1,6 +1,6 @@
-"""Scale-aligned two-dimensional rotary positions (SPEC 3).
+"""Scale-aligned two-dimensional rotary positions.
 
-Every map is laid over the same square, so a token keeps its place in the picture from scale to scale:
+Every map is laid over the same square, so a token keeps its place in the image from scale to scale:
 row r, column c of a p x p map stand at (P r / p, P c / p), P the side of the last map. The first half of
 a head's channels turns with the row, the second half with the column.
 """

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn: from the `top_k` likeliest (0: all), of these from the fewest with mass `top_p`.
+    """Token sampling: from the `top_k` most likely tokens (0: all), of these from the fewest with mass `top_p`.
 
     `top_k` 1 is argmax and draws nothing.
     """
@@ -39,7 +39,7 @@ class Noise(Protocol):
 class TileNoise:
     """Random numbers of the tiles of a batch, from one CPU generator a tile.
 
-    A tile's numbers depend on the seed and on the tile's place in the picture, never on the other tiles
+    A tile's numbers depend on the seed and on the tile's place in the image, never on the other tiles
     of its batch nor on the device.
     """
 
@@ -65,8 +65,8 @@ def choose(logits: Tensor, sampling: Sampling, noise: Noise) -> Tensor:
     if sampling.top_k == 1:
         return logits.argmax(-1)
     count = min(sampling.top_k or logits.shape[-1], logits.shape[-1])
-    kept, candidates = (logits.float() / sampling.temperature).topk(count, dim=-1)  # sorted, likeliest first
-    mass = kept.softmax(-1).cumsum(-1)
+    scores, candidates = (logits.float() / sampling.temperature).topk(count, dim=-1)  # sorted, most likely first
+    mass = scores.softmax(-1).cumsum(-1)
     # The candidate that crosses top_p still belongs; what lies past it is out of the shortened draw's reach.
     draw = noise.uniform(logits.shape[1], 1).to(mass.device) * _mass_up_to(mass, sampling.top_p)
     index = torch.searchsorted(mass, draw, right=True).clamp_(max=count - 1)

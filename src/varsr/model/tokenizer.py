@@ -1,4 +1,4 @@
-"""The tokenizer's two halves: an encoder from pixels to the latent and a decoder back (SPEC 1).
+"""The tokenizer's two halves: an encoder from pixels to the latent and a decoder back.
 
 Both work on pixels in [-1, 1]. They are separate modules because upscaling needs the decoder alone.
 """

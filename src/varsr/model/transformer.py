@@ -1,4 +1,4 @@
-"""The autoregressive transformer over the stages of a tile (SPEC 3).
+"""The autoregressive transformer over the stages of a tile.
 
 Rows are sequences: first all tiles under the positive label, then all under the negative one. The
 modulation that each block draws from its class embedding depends on the label alone, so a checkpoint
@@ -59,7 +59,7 @@ def _gelu(x: Tensor) -> Tensor:
 
 
 def _fuses(layer: nn.Module, x: Tensor) -> bool:
-    """Whether oneDNN computes layer and GELU as one; by itself the GELU of bfloat16 takes as long as the layer.
+    """True where oneDNN computes layer and GELU as one; by itself the GELU of bfloat16 takes as long as the layer.
 
     The operator is PyTorch's own, made for its compiler: it has no gradient, may not be there, and is of use where
     processors have vectors of 512 bits.
@@ -145,7 +145,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Run one stage's input (G T, L, C) through all blocks; of the first only its class token comes back.
 
-        Where x holds a part of the stage's tokens only, `positions` (T, L) tells which.
+        Where x holds a part of the stage's tokens only, `positions` (T, L) says which.
         """
         length, tiles = x.shape[1], len(x) // len(labels)
         table = self._table(scale)

@@ -1,4 +1,4 @@
-"""What this processor can do, and how many of its cores this process may use."""
+"""The processor: its instructions, and the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16", "sve_bf16")
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 natively, as far as PyTorch can tell."""
+    """True where this processor multiplies bfloat16 natively, as far as PyTorch knows."""
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
 

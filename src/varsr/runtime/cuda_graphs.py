@@ -1,4 +1,4 @@
-"""CUDA graphs: the thousands of small kernels of a batch, recorded once and from then on launched together.
+"""CUDA graphs: the thousands of small kernels of a batch, captured once and from then on launched together.
 
 What the kernels of the small scales compute takes a GPU less time than Python needs to launch them.
 """
@@ -16,15 +16,15 @@ from torch import Tensor
 from varsr.model.sampling import Noise
 from varsr.runtime.memory import is_about_memory
 
-KEPT = 2  # recordings; each holds the memory of its batch
-Work = Callable[[Tensor, Noise], Iterator[Tensor]]
+MAX_GRAPHS = 2  # captured at a time; each holds the memory of its batch
+BatchFunction = Callable[[Tensor, Noise], Iterator[Tensor]]
 """Tiles (T, 3, S, S) -> what is made of them, growing; the same kernels for every batch of the same shape."""
 
 
-class Draws:
+class StaticNoise:
     """The random numbers of one batch after the other, at the same places in the device's memory.
 
-    The first batch, whose numbers are those of `first`, tells what is drawn, and in which order.
+    The first batch, whose numbers are those of `first`, fixes what is drawn, and in which order.
     """
 
     def __init__(self, first: Noise, device: torch.device) -> None:
@@ -70,18 +70,18 @@ class _Stage:
     draws: tuple[int, int]
 
 
-class Recording:
-    """One kind of work on one shape of batch, a graph for each stage of it."""
+class CapturedGraph:
+    """One kind of work on one shape of batch: a graph for each of its stages."""
 
-    def __init__(self, work: Work, stages: int, tiles: Tensor, draws: Draws) -> None:
-        """Record `work` of so many stages, whose numbers were drawn before. Raises `RuntimeError` without memory."""
+    def __init__(self, work: BatchFunction, stages: int, tiles: Tensor, draws: StaticNoise) -> None:
+        """Capture `work` of so many stages, whose numbers were drawn before. Raises `RuntimeError` without memory."""
         self._tiles = tiles.clone()
         self._draws = draws
         self._stages: list[_Stage] = []
         draws.rewind()
         walk = work(self._tiles, draws)
         with torch.cuda.device(tiles.device):  # in a thread it is the first one, whichever the program chose
-            pool, stream = torch.cuda.graph_pool_handle(), _recording_stream(tiles.device)
+            pool, stream = torch.cuda.graph_pool_handle(), _capture_stream(tiles.device)
             for _ in range(stages):
                 graph, before = torch.cuda.CUDAGraph(), draws.position
                 with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
@@ -98,42 +98,42 @@ class Recording:
 
 
 @cache
-def _recording_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all recordings on a device: libraries keep memory for each stream that they have met."""
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all captures on a device: libraries keep memory for each stream that they have met."""
     return torch.cuda.Stream(device)
 
 
-class Graphs:
-    """The latest recordings. Work that is new is first done plainly: that makes libraries ready for it."""
+class GraphCache:
+    """LRU cache of CUDA graphs. The first call for a shape runs eagerly, to warm up the libraries."""
 
     def __init__(self) -> None:
-        self._met: dict[Hashable, Draws] = {}
+        self._warmed_up: dict[Hashable, StaticNoise] = {}
         self._too_large: set[Hashable] = set()
-        self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+        self._captured: OrderedDict[Hashable, CapturedGraph] = OrderedDict()
 
-    def run(self, key: Hashable, work: Work, stages: int, tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
-        """What `work`, which `key` and the shape of the tiles tell from others, makes of tiles, stage by stage."""
+    def run(self, key: Hashable, work: BatchFunction, stages: int, tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
+        """Run `work` on tiles, stage by stage. `key` and the shape of the tiles identify its graph."""
         key = (key, tiles.shape)
-        if key not in self._met:
+        if key not in self._warmed_up:
             return self._first(key, work, tiles, noise)
-        if key not in self._recordings and key not in self._too_large:
-            self._record(key, work, stages, tiles)
+        if key not in self._captured and key not in self._too_large:
+            self._capture(key, work, stages, tiles)
         if key in self._too_large:
             return work(tiles, noise)
-        self._recordings.move_to_end(key)
-        return self._recordings[key].replay(tiles, noise)
+        self._captured.move_to_end(key)
+        return self._captured[key].replay(tiles, noise)
 
-    def _first(self, key: Hashable, work: Work, tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
-        draws = Draws(noise, tiles.device)
+    def _first(self, key: Hashable, work: BatchFunction, tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
+        draws = StaticNoise(noise, tiles.device)
         yield from work(tiles, draws)
-        self._met[key] = draws
+        self._warmed_up[key] = draws
 
-    def _record(self, key: Hashable, work: Work, stages: int, tiles: Tensor) -> None:
-        while len(self._recordings) >= KEPT:
-            self._recordings.popitem(last=False)
+    def _capture(self, key: Hashable, work: BatchFunction, stages: int, tiles: Tensor) -> None:
+        while len(self._captured) >= MAX_GRAPHS:
+            self._captured.popitem(last=False)
         torch.cuda.empty_cache()
         try:
-            self._recordings[key] = Recording(work, stages, tiles, self._met[key])
+            self._captured[key] = CapturedGraph(work, stages, tiles, self._warmed_up[key])
         except RuntimeError as error:
             if not is_about_memory(error):
                 raise

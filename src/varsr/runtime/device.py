@@ -1,4 +1,4 @@
-"""Which device computes, and in which types."""
+"""Choice of device and dtype."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise RequestError(f"{name!r} is no device.", "Use auto, cpu, cuda, cuda:1 or mps.") from error
+        raise RequestError(f"{name!r} is not a device.", "Use auto, cpu, cuda, cuda:1 or mps.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("No CUDA device is available.", f"{_why_no_cuda()} Or use --device cpu.")
+        raise DeviceError("No CUDA device is available.", f"{_why_no_cuda()} Or use `device` cpu.")
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
-        raise DeviceError(f"There is no {name}: this machine has {torch.cuda.device_count()}.", "Use --device cuda.")
+        count = torch.cuda.device_count()
+        raise DeviceError(f"{name} does not exist: this machine has {count} CUDA devices.", "Use `device` cuda.")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("No MPS device is available.", "It needs an Apple GPU. Use --device cpu.")
+        raise DeviceError("No MPS device is available.", "It needs an Apple GPU. Use `device` cpu.")
     if device.type not in ("cpu", "cuda", "mps"):
         raise RequestError(f"varsr does not run on {name!r}.", "Use auto, cpu, cuda, cuda:1 or mps.")
     return device
@@ -56,7 +57,7 @@ def pick_precision(name: DtypeName, device: torch.device) -> Precision:
         raise RequestError(f"{name!r} is not a type to compute in.", f"Use one of {', '.join(get_args(DtypeName))}.")
     if name == "int8":
         if device.type != "cpu":
-            raise RequestError(f"int8 is for the CPU, not for {device.type}.", "Use --dtype auto, or --device cpu.")
+            raise RequestError(f"int8 is for the CPU, not for {device.type}.", "Use `dtype` auto, or `device` cpu.")
         return Precision(torch.bfloat16, torch.float32, int8=True)
     if name == "auto":
         name = "fp16" if device.type == "mps" else "bf16"

@@ -16,14 +16,14 @@ from varsr.model.config import ModelConfig
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import Noise, TileNoise
 from varsr.model.varsr import VARSR
-from varsr.runtime.cuda_graphs import Graphs
+from varsr.runtime.cuda_graphs import GraphCache
 from varsr.runtime.device import Precision
 from varsr.runtime.memory import is_about_memory, memory_size
 from varsr.runtime.worker import DeviceThread, settle
 from varsr.tiling.array import FloatImages
 
-ENOUGH = 64  # tiles
-AHEAD = 2  # batches begun on a GPU, so that it never waits for the program
+MAX_CPU_BATCH = 64  # tiles
+BATCHES_AHEAD = 2  # begun on a GPU, so that it never waits for the program
 T = TypeVar("T")
 
 
@@ -64,19 +64,19 @@ class Engine:
         self.model = model
         self.device = device
         self.precision = precision
-        self._graphs = Graphs() if device.type == "cuda" and compiled else None
+        self._graphs = GraphCache() if device.type == "cuda" and compiled else None
         self._worker = DeviceThread() if device.type == "cuda" else None
         if device.type == "cuda" and precision.compute == torch.float32:
             torch.backends.cudnn.allow_tf32 = False  # which PyTorch would round convolutions to
 
     @property
     def runs_until_ready(self) -> int:
-        """How often a batch of a new shape is computed before that is as fast as it will be."""
+        """Warm-up runs that a batch of a new shape needs until it is as fast as it will be."""
         return 1 if self._graphs is None else 2
 
     @property
     def batch_size(self) -> int:
-        """Tiles at a time: a CPU is busy with one of a large model, and the sooner the slower it computes."""
+        """Default batch size. One tile of a large model already saturates a CPU; slower precisions saturate earlier."""
         small = is_small(self.model.config)
         if self.device.type == "cuda":
             return 32 if small else 8
@@ -88,14 +88,14 @@ class Engine:
     def largest_batch(self) -> int:
         """Tiles at a time for which half of the device's memory suffices, by a rough count, at least one.
 
-        More than `ENOUGH` gain nothing on a CPU, where a batch is computed as if it were full.
+        More than `MAX_CPU_BATCH` gain nothing on a CPU, where a batch is computed as if it were full.
         """
         fitting = memory_size(self.device) // 2 // bytes_a_tile(self.model.config)
-        return max(1, min(fitting, ENOUGH) if self.fills_batches else fitting)
+        return max(1, min(fitting, MAX_CPU_BATCH) if self.fills_batches else fitting)
 
     @property
     def fills_batches(self) -> bool:
-        """Whether the last batch is computed as large as the others.
+        """True where the last batch is computed as large as the others.
 
         On a CPU the rounding of matrix products depends on the number of their rows alone. So a tile comes out the
         same to the bit whatever its batch is shared with. For a GPU that is not known, and a full batch takes long.
@@ -104,8 +104,8 @@ class Engine:
 
     @property
     def has_room(self) -> bool:
-        """Whether a batch may be begun already that is not needed yet."""
-        return self._worker is not None and self._worker.unfinished < AHEAD
+        """True while a batch may be begun before it is needed."""
+        return self._worker is not None and self._worker.unfinished < BATCHES_AHEAD
 
     def submit(self, batch: Callable[[], T]) -> Future[T]:
         """Run the computation of a batch on the device's thread, or at once where there is none."""

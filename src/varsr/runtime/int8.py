@@ -34,7 +34,7 @@ class Int8Linear(nn.Module):
 
 @cache
 def sums_overflow() -> bool:
-    """Whether sums of eight-bit products go wrong here.
+    """True where sums of 8-bit products overflow.
 
     Processors without VNNI add products in pairs to sixteen bits, in which two of the largest have no room: there
     activations are rounded to seven bits.
@@ -48,7 +48,7 @@ def _packed(weight: Tensor, bias: Tensor) -> torch.ScriptObject:
     """A float32 layer's weight (O, I) and bias (O), rounded and ordered as the kernel needs them."""
     scales = (weight.abs().amax(1) / LARGEST).clamp(min=1e-12).double()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch tells of a successor that is a package of its own
+        warnings.simplefilter("ignore")  # PyTorch announces a successor in another package
         rounded = torch.quantize_per_channel(
             weight, scales, torch.zeros(len(weight), dtype=torch.int64), 0, torch.qint8
         )

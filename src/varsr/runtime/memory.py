@@ -1,4 +1,4 @@
-"""How much memory a device has, and errors about having too little."""
+"""Memory of a device, and errors about too little of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def memory_size(device: torch.device, cgroup: Path = Path("/sys/fs/cgroup")) -> 
         return int(torch.cuda.get_device_properties(device).total_memory)
     try:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # a system that does not tell
+    except (AttributeError, OSError, ValueError):  # a system that does not say
         return 8 << 30
     try:
         return min(whole, int((cgroup / "memory.max").read_text()))
@@ -35,13 +35,13 @@ def memory_errors(device: torch.device) -> Iterator[None]:
         if not is_about_memory(error):
             raise
         raise TooLittleMemoryError(
-            f"There is too little memory on {device.type} for this model and picture.",
-            "Try --batch-size 1, --dtype bf16, a smaller model, or a smaller picture or scale.",
+            f"There is too little memory on {device.type} for this model and image.",
+            "Try `batch_size` 1, `dtype` bf16, a smaller model, or a smaller image or scale.",
         ) from error
 
 
 def is_about_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out, in one of PyTorch's ways or Python's."""
+    """True for an error that says that memory has run out, in one of PyTorch's ways or Python's."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     words = str(error).lower()

@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; when the block ends well it becomes `path`, durably.
 
     When the block raises, the temporary file is gone and what stood at `path` still stands. A link is written
-    through, and what is no file, such as a pipe or a device, is written into. Raises the `OSError` of whatever the
+    through, and anything but a file, such as a pipe or a device, is written into. Raises the `OSError` of whatever the
     file system refuses.
     """
     if is_special(path):

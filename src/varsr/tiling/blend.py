@@ -9,7 +9,7 @@ import numpy as np
 from varsr.tiling.array import FloatImage
 from varsr.tiling.grid import Tile
 
-VARIANCE = 0.01  # of the Gaussian weights, in squared tile sides (SPEC 6)
+VARIANCE = 0.01  # of the Gaussian weights, in squared tile sides
 
 
 class BandBlend:

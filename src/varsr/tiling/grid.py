@@ -1,7 +1,7 @@
 """The grid of overlapping tiles over a map, and the weights with which they blend.
 
-Geometry is in whole cells of the map, whatever a cell is: latent cells while tiles are restored and
-decoded, pixels once they are pictures.
+Geometry is in whole cells of the map, whatever a cell is: latent positions while tiles are predicted and
+decoded, pixels once they are images.
 """
 
 from __future__ import annotations

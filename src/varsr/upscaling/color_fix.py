@@ -1,4 +1,4 @@
-"""Colour fixes: what generation may shift, the input still knows (SPEC 6)."""
+"""Colour fixes: colours that generation may have shifted are brought back to the input's."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from varsr.errors import OutputError, describe
 from varsr.tiling.array import FloatImage
 
 LEVELS = 5
-REACH = 2**LEVELS - 1  # rows that the widest of the blurs together see to either side
+REACH_ROWS = 2**LEVELS - 1  # that the blurs together see to either side
 EPSILON = 1e-5
 IN_MEMORY = 1 << 28  # bytes of waiting bands, beyond which they go to disk
 
-Rows = Callable[[int, int], FloatImage]
+RowReader = Callable[[int, int], FloatImage]
 Channels = NDArray[np.float64]
 
 
-def fixed_bands(bands: Iterable[FloatImage], reference: Rows, fix: ColorFix) -> Iterator[FloatImage]:
+def fixed_bands(bands: Iterable[FloatImage], reference: RowReader, fix: ColorFix) -> Iterator[FloatImage]:
     """Bands of a result (H, W, 3), from top to bottom, with the colours of the upsampled input.
 
     `reference` gives the rows of the input from one place to another.
@@ -57,7 +57,7 @@ class _Moments:
         return np.sqrt(np.maximum(self._squares / self._count - np.square(self.mean), 0) + EPSILON)
 
 
-def _match_statistics(bands: Iterable[FloatImage], reference: Rows) -> Iterator[FloatImage]:
+def _match_statistics(bands: Iterable[FloatImage], reference: RowReader) -> Iterator[FloatImage]:
     """Each channel's mean and standard deviation as in the reference (AdaIN, Huang and Belongie 2017, eq. 8).
 
     They are known when the last band has come: until then bands wait on disk where there are many. Raises
@@ -85,16 +85,16 @@ def _append(waiting: IO[bytes], band: FloatImage) -> None:
         waiting.write(np.ascontiguousarray(band).tobytes())
     except OSError as error:
         raise OutputError(
-            f"The folder for temporary files cannot hold the picture ({describe(error)}).",
-            "Set TMPDIR to a folder on a larger disk, or use --color-fix wavelet.",
+            f"The folder for temporary files cannot hold the image ({describe(error)}).",
+            "Set TMPDIR to a folder on a larger disk, or use `color_fix` wavelet.",
         ) from error
 
 
-def _exchange_low_frequencies(bands: Iterable[FloatImage], reference: Rows) -> Iterator[FloatImage]:
+def _exchange_low_frequencies(bands: Iterable[FloatImage], reference: RowReader) -> Iterator[FloatImage]:
     """The high frequencies of the result on the low ones of the reference.
 
     Five levels of the à-trous transform: a binomial 3x3 kernel whose taps move apart by a factor of two. A row's
-    low frequencies depend on REACH rows above and below it, so rows wait until those have come.
+    low frequencies depend on REACH_ROWS rows above and below it, so rows wait until those have come.
     """
     result = missing = np.zeros((0, 0, 3), np.float32)
     begin = done = 0  # of the rows at hand, and of those that are still to be yielded
@@ -102,25 +102,25 @@ def _exchange_low_frequencies(bands: Iterable[FloatImage], reference: Rows) -> I
         difference = reference(begin + len(result), begin + len(result) + len(band)) - band
         result = np.concatenate((result, band)) if len(result) else band
         missing = np.concatenate((missing, difference)) if len(missing) else difference
-        ready = begin + len(result) - REACH
+        ready = begin + len(result) - REACH_ROWS
         if ready > done:
             yield (result + low_frequencies(missing))[done - begin : ready - begin]
-            keep = max(0, ready - REACH - begin)
+            keep = max(0, ready - REACH_ROWS - begin)
             result, missing, begin, done = result[keep:], missing[keep:], begin + keep, ready
     yield (result + low_frequencies(missing))[done - begin :]
 
 
-def low_frequencies(picture: FloatImage) -> FloatImage:
-    """What five widening binomial blurs leave; edges are continued by their last pixel."""
+def low_frequencies(image: FloatImage) -> FloatImage:
+    """The low frequencies that 5 widening binomial blurs leave; edges are continued by their last pixel."""
     for level in range(LEVELS):
         for axis in (0, 1):
-            picture = _blur(picture, 2**level, axis)
-    return picture
+            image = _blur(image, 2**level, axis)
+    return image
 
 
-def _blur(picture: FloatImage, distance: int, axis: int) -> FloatImage:
-    margins = [(0, 0)] * picture.ndim
+def _blur(image: FloatImage, distance: int, axis: int) -> FloatImage:
+    margins = [(0, 0)] * image.ndim
     margins[axis] = (distance, distance)
-    padded = np.moveaxis(np.pad(picture, margins, mode="edge"), axis, 0)
+    padded = np.moveaxis(np.pad(image, margins, mode="edge"), axis, 0)
     blurred = 0.25 * padded[: -2 * distance] + 0.5 * padded[distance:-distance] + 0.25 * padded[2 * distance :]
     return np.moveaxis(blurred, 0, axis)

@@ -1,4 +1,4 @@
-"""What a user may set for an image. The names are those of the command line."""
+"""Options that a user may set for an image, under the names of the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from varsr.errors import RequestError
 
 @dataclass(frozen=True)
 class Options:
-    """How images are upscaled. None leaves a value to the model's preset, which `speed` chooses.
+    """Options of upscaling. None leaves a value to the model's preset, which `speed` chooses.
 
     Raises:
         RequestError: a value is of the wrong kind or out of its range.
@@ -54,11 +54,11 @@ class Options:
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
-                raise RequestError(f"{name} cannot be {value!r}.", f"Use {low:g} to {high:g}.", option=name)
+                raise RequestError(f"`{name}` cannot be {value!r}.", f"Use {low:g} to {high:g}.")
         for name, choices in _CHOICES:
             if (chosen := getattr(self, name)) not in choices:
                 known = ", ".join(choice for choice in choices if choice is not None)
-                raise RequestError(f"{name} cannot be {chosen!r}.", f"Use one of {known}.", option=name)
+                raise RequestError(f"`{name}` cannot be {chosen!r}.", f"Use one of {known}.")
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (

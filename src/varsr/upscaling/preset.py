@@ -140,12 +140,12 @@ class Settings:
 
 
 def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings:
-    """What a user asked for, and the preset's values for the rest.
+    """Resolve a user's options; the preset has the rest.
 
     Raises `RequestError` for tiles that cannot overlap as asked.
     """
     preset = presets.fast if options.speed == "fast" else presets.default
-    told = {
+    asked = {
         "guidance_scale": options.cfg,
         "guidance_scale_tiled": options.cfg,
         "guided_scales": options.guided_scales,
@@ -155,14 +155,13 @@ def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings
         "corrector_steps": options.corrector_steps,
         "color_fix": options.color_fix,
     }
-    chosen = preset.updated({name: value for name, value in told.items() if value is not None})
+    chosen = preset.updated({name: value for name, value in asked.items() if value is not None})
     side = config.latent_side
     overlap = int(chosen.tile_overlap * side) if options.tile_overlap is None else options.tile_overlap
     if not 0 <= overlap < side:
         raise RequestError(
             f"Tiles of {side} latent positions cannot overlap by {overlap}.",
             f"Use 0 to {side - 1}.",
-            option="tile_overlap",
         )
     window = chosen.decode_window * side
     inference = chosen.inference()

@@ -85,7 +85,7 @@ class Result:
 
     def photo(self) -> Photo:
         """The whole result with everything that belongs to it."""
-        color = np.concatenate(list(self._bands))  # raises where there is no source
+        color = np.concatenate(list(self._bands))  # raises where the request was refused
         assert self.source is not None
         return replace(self.source.with_color(color), following=())
 

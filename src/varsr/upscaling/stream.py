@@ -79,7 +79,7 @@ class UpscaleStream(Iterator["Result | T"], Generic[T]):
         return Result(item.request, item.photo, item.layout.size, len(item.layout.tiles), self._bands(item))
 
     def _entry(self, item: T) -> Entry[T | _Planned | _Refused]:
-        """What is pulled: a request planned, anything else as it is."""
+        """Something pulled: a request planned, anything else as it is."""
         if isinstance(item, Request):
             return self._planned(item)
         if isinstance(item, (Image.Image, np.ndarray, Photo)):
@@ -138,6 +138,6 @@ def _checked(band: FloatImage) -> FloatImage:
     if not np.isfinite(band).all():
         raise ResultError(
             "The model computed values that are not numbers.",
-            "Lower the guidance scale, compute in fp32, or check the model's file: it may be damaged.",
+            "Lower `cfg`, use `dtype` fp32, or check the model's file: it may be damaged.",
         )
     return band.clip(0, 1)

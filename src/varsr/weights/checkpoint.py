@@ -30,7 +30,7 @@ _TABLES = ("quantizer.",)  # always float32
 
 
 def is_matrix(key: str, tensor: Tensor) -> bool:
-    """Whether a tensor is held in the narrow type: the big ones, except the quantizer's."""
+    """True for a tensor that is held in the narrow type: the big ones, except the quantizer's."""
     return tensor.dim() >= 2 and key.endswith(".weight") and not key.startswith(_TABLES)
 
 
@@ -73,12 +73,12 @@ def _read_header(path: Path) -> _Header:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118, a file is no mapping
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118, a file is not a mapping
     except FileNotFoundError as error:
-        raise WeightsError(f"There is no model at {path}.", "Check the path.") from error
+        raise WeightsError(f"{path} does not exist.", "Check the path of the model.") from error
     except (OSError, SafetensorError) as error:
         raise WeightsError(
-            f"{path} is no readable safetensors file ({describe(error)}).", "Download or convert it again."
+            f"{path} is not a readable safetensors file ({describe(error)}).", "Download or convert it again."
         ) from error
     if metadata.get("format") != FORMAT or "config" not in metadata:
         raise WeightsError(

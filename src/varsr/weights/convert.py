@@ -120,7 +120,7 @@ def official_names(key: str) -> tuple[str, ...]:
 
 
 def matches_any(key: str, forms: tuple[str, ...]) -> bool:
-    """Whether an official name has one of the forms."""
+    """True for an official name that has one of the forms."""
     return any(_translate(key, form, form) for form in forms)
 
 
@@ -261,7 +261,8 @@ def read_pickle(path: Path, part: Part) -> State:
         ) from error
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         raise WeightsError(
-            f"{path} is no readable PyTorch checkpoint ({_first_line(error)}).", "Download it again, or check the path."
+            f"{path} is not a readable PyTorch checkpoint ({_first_line(error)}).",
+            "Download it again, or check the path.",
         ) from error
     return _unwrap(data, LOCATIONS[part], path)
 
@@ -285,4 +286,4 @@ def _first_line(error: BaseException) -> str:
 
 
 def _malformed(reason: str) -> WeightsError:
-    return WeightsError(f"This is no VARSR checkpoint: {reason}.", "Check that both files are of the same release.")
+    return WeightsError(f"This is not a VARSR checkpoint: {reason}.", "Check that both files are of the same release.")

@@ -81,14 +81,14 @@ def _fetch(repository: str, revision: str, name: str) -> Path:
         raise WeightsError(f"{where} asks for an agreement that this account has not given.", _TOKEN) from error
     except errors.RepositoryNotFoundError as error:
         raise WeightsError(
-            f"There is no {where}, or it is not open to this account.", f"Check the name. {_TOKEN}"
+            f"{where} does not exist, or is not open to this account.", f"Check the name. {_TOKEN}"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise WeightsError(f"{where} has no revision {revision}.", "Check the name after the @.") from error
     except errors.EntryNotFoundError as error:
         raise WeightsError(f"{where} has no file {name}.", "Check the repository and its revision.") from error
     except errors.HFValidationError as error:
-        raise WeightsError(f"{repository!r} is no name of a repository.", "Write hf:owner/name[@revision].") from error
+        raise WeightsError(f"{repository!r} is not a repository.", "Write hf:owner/name[@revision].") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         advice = _TOKEN if status in (401, 403) else _AGAIN

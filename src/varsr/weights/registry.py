@@ -30,7 +30,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelEntry:
     """A model in the registry.
 
     `files` are called vqvae and varsr for pickles, model for safetensors in a repository or built in.
@@ -51,13 +51,11 @@ class Registry:
     """All models by name, and the default's name."""
 
     default: str
-    models: Mapping[str, Model]
+    models: Mapping[str, ModelEntry]
 
-    def __getitem__(self, name: str) -> Model:
+    def __getitem__(self, name: str) -> ModelEntry:
         if name not in self.models:
-            raise WeightsError(
-                f"There is no model called {name!r}.", f"Known: {', '.join(self.models)}. See: varsr models"
-            )
+            raise WeightsError(f"No model is called {name!r}.", f"Known: {', '.join(self.models)}. See: varsr models")
         return self.models[name]
 
 
@@ -71,7 +69,7 @@ def load_registry() -> Registry:
         return Registry(data["default"], models)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise WeightsError(
-            f"{path} is no list of models ({error!r}).", "Correct it, or unset VARSR_WEIGHTS."
+            f"{path} is not a list of models ({error!r}).", "Correct it, or unset VARSR_WEIGHTS."
         ) from error
 
 
@@ -85,9 +83,9 @@ def default_model() -> str:
     return os.environ.get("VARSR_MODEL") or load_registry().default
 
 
-def _model(name: str, entry: Mapping[str, Any]) -> Model:
+def _model(name: str, entry: Mapping[str, Any]) -> ModelEntry:
     files = {part: RemoteFile(**file) for part, file in entry["files"].items()}
-    model = Model(name=name, **{**entry, "files": files})
+    model = ModelEntry(name=name, **{**entry, "files": files})
     if _PARTS.get(model.format) != set(files) or bool(model.repository) == (model.format == "built-in"):
         raise ValueError(f"{name}: format {model.format!r} with files {sorted(files)}")
     return model

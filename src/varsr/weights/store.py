@@ -13,7 +13,7 @@ from varsr.runtime.device import DTYPES
 from varsr.weights import hub
 from varsr.weights.cache import cache_folder
 from varsr.weights.convert import convert
-from varsr.weights.registry import Model, RemoteFile, load_registry
+from varsr.weights.registry import ModelEntry, RemoteFile, load_registry
 
 _log = logging.getLogger(__name__)
 HUB_PREFIX = "hf:"
@@ -83,7 +83,7 @@ def variant_for(dtype: DtypeName) -> StoredDtype:
     return "fp32" if dtype == "fp32" else "bf16"
 
 
-def install(model: Model, variant: StoredDtype) -> Path:
+def install(model: ModelEntry, variant: StoredDtype) -> Path:
     """A registered model's safetensors file; what is there already is not asked for again."""
     if path := installed(model, variant):
         return path
@@ -101,7 +101,7 @@ def install(model: Model, variant: StoredDtype) -> Path:
     return target
 
 
-def installed(model: Model, variant: StoredDtype) -> Path | None:
+def installed(model: ModelEntry, variant: StoredDtype) -> Path | None:
     """The file that `install` would return without a download or a conversion, if there is one."""
     if model.format == "safetensors":
         return hub.cached(model.repository, model.revision, model.files["model"])
@@ -109,7 +109,7 @@ def installed(model: Model, variant: StoredDtype) -> Path | None:
     return target if target.exists() else None
 
 
-def remove(model: Model) -> int:
+def remove(model: ModelEntry) -> int:
     """Delete what was converted and what the Hub's cache holds of a model; return the bytes freed.
 
     Raises `RequestError` for a built-in one.
@@ -123,7 +123,7 @@ def remove(model: Model) -> int:
     return freed + hub.forget(model.repository)
 
 
-def _converted(model: Model, variant: StoredDtype) -> Path:
+def _converted(model: ModelEntry, variant: StoredDtype) -> Path:
     revision = model.revision.replace("/", "-")
     return cache_folder() / "models" / f"{model.name}-{revision}-{variant}.safetensors"
 

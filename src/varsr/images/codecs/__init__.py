@@ -1,1 +1,1 @@
-"""One module a format: what Pillow does not read, write or tell."""
+"""One module per format, for what Pillow does not do."""

@@ -1,4 +1,4 @@
-"""AVIF and HEIF: the boxes that tell of colours and depth (ISO/IEC 14496-12 and 23008-12), and 10 or 12 bits."""
+"""AVIF and HEIF: the boxes that describe colours and depth (ISO/IEC 14496-12 and 23008-12), and 10 or 12 bits."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HEAD = 1 << 20  # bytes from the beginning within which properties stand
 
 @dataclass(frozen=True)
 class Properties:
-    """Bits a channel, and primaries, transfer, matrix and range (ITU-T H.273) where the file tells them."""
+    """Bits a channel, and primaries, transfer, matrix and range (ITU-T H.273) where the file names them."""
 
     depth: int = 8
     cicp: tuple[int, int, int, int] | None = None
 
 
 def read_properties(file: BinaryIO) -> Properties:
-    """The properties of a file's image; those of an ordinary one where it tells none or is damaged."""
+    """The properties of a file's image; the defaults where it names none or is damaged."""
     place = file.tell()
     file.seek(0)
     data = file.read(_HEAD)

@@ -118,7 +118,7 @@ def repaired(data: bytes) -> bytes:
 
 
 def kept_texts(texts: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """The keywords and values of a PNG that tell of its image; profiles and XMP are kept by other means."""
+    """The keywords and values of a PNG that describe the image; profiles and XMP are kept by other means."""
     return tuple(
         (str(keyword), str(value))
         for keyword, value in texts.items()

@@ -194,7 +194,7 @@ def strips(bands: Iterable[Pixels], rows: int) -> Iterator[Pixels]:
 
 
 def _options(planes: int, metadata: Metadata, tags: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """What tifffile is told of so many planes and of the metadata."""
+    """Arguments of tifffile's writer for so many planes and the metadata."""
     blocks = [(_XMP_TAG, _BYTE, metadata.xmp), (_IPTC_TAG, _UNDEFINED, metadata.iptc)]
     return {
         "photometric": "rgb" if planes >= 3 else "minisblack",
