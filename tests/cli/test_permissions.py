@@ -137,7 +137,7 @@ def test_the_built_in_model_works_without_a_home(
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "~").exists()
     assert not (tmp_path / "relative").exists()
-    assert sum("caches are kept in" in line for line in result.stderr.splitlines()) == 1
+    assert sum("Caches are kept in" in line for line in result.stderr.splitlines()) == 1
     listed = nobody("models", HOME=given)
     assert listed.returncode == 0, listed.stderr
 

@@ -9,10 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.golden import DATA
+from tests.sixteen_bit import write_sixteen_bit
+from varsr.images.codecs.png import read_header
+from varsr.images.metadata import Metadata
 
 README = Path(__file__).parents[2] / "README.md"
 Shell = Callable[[str], subprocess.CompletedProcess[str]]
@@ -27,6 +31,7 @@ def recipes() -> dict[str, list[str]]:
 
 RECIPES = recipes()
 RUN = {to: codes for to, codes in RECIPES.items() if codes and "model" not in codes[0]}
+CI = README.parent / ".ci" / "run"
 
 
 @pytest.fixture
@@ -76,11 +81,11 @@ def test_a_recipe(shell: Shell, tmp_path: Path, to: str) -> None:
 
 
 def test_the_tree_is_kept_and_an_interrupted_run_completed(shell: Shell, tmp_path: Path) -> None:
-    shell(RECIPES["upscale a folder and the folders in it"][0])
+    shell(RECIPES["upscale a folder and its subfolders"][0])
     names = {str(path.relative_to(tmp_path / "large")) for path in (tmp_path / "large").rglob("*.jpg")}
     assert names == {"a_x4.jpg", "b c_x4.jpg", "trip/c_x4.jpg", "trip/d\n_x4.jpg", "trip/far/e_x4.jpg"}
     (tmp_path / "large" / "trip" / "c_x4.jpg").unlink()
-    resumed = shell(RECIPES["go on after an interruption: only whole outputs exist"][0])
+    resumed = shell(RECIPES["resume an interrupted run"][0])
     assert resumed.stdout == "large/trip/c_x4.jpg\n"
 
 
@@ -88,11 +93,54 @@ def test_jq_lists_what_failed(shell: Shell, tmp_path: Path) -> None:
     if not shutil.which("jq"):
         pytest.skip("needs jq")
     (tmp_path / "album" / "b c.jpg").write_bytes(b"no picture")
-    listed = shell(RECIPES["list what failed"][0])
+    listed = shell(RECIPES["list failed inputs"][0])
     assert listed.stdout == "album/b c.jpg\n"
     assert listed.returncode == 1
 
 
 def test_parts_together_are_the_whole(shell: Shell, tmp_path: Path) -> None:
-    assert shell(RECIPES["run four parts at a time"][0]).returncode == 0
+    assert shell(RECIPES["run 4 processes at a time"][0]).returncode == 0
     assert len(list((tmp_path / "large").rglob("*.jpg"))) == 5
+
+
+def commands() -> list[str]:
+    """The two lines that set up everything."""
+    return [line.strip() for line in README.read_text().splitlines() if line.startswith("    python3 -m venv")]
+
+
+def test_the_python_example(shell: Shell, tmp_path: Path) -> None:
+    """On a rotated photo of 16 bits with another profile, all of which it keeps."""
+    example = README.read_text().partition("```python\n")[2].partition("```")[0]
+    with Image.open(DATA / "faults" / "adobe_rgb.jpg") as image:
+        profile = image.info["icc_profile"]
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"
+    values = np.linspace(0, 1, 20 * 30 * 3, dtype=np.float32).reshape(20, 30, 3)
+    metadata = Metadata(exif=exif.tobytes(), icc_profile=profile, dpi=(300.0, 300.0))
+    write_sixteen_bit(values, tmp_path / "photo.png", "PNG", metadata)
+    (tmp_path / "example.py").write_text(example.replace("photo.jpg", "photo.png"))
+    result = shell(f"{sys.executable} example.py")
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "large.png").open("rb") as file:
+        assert read_header(file).depth == 16
+    with Image.open(tmp_path / "large.png") as image:
+        assert image.size == (80, 120)
+        assert image.info["icc_profile"] == profile
+        assert image.getexif()[0x010F] == "a camera"
+        assert image.getexif().get(0x0112, 1) == 1
+
+
+def test_ci_runs_the_readmes_test_command_as_printed() -> None:
+    upscale, test = commands()
+    assert CI.read_text().splitlines()[-1] == test
+    assert "varsr upscale examples/photo.jpg" in upscale
+
+
+def test_the_readmes_first_command_upscales_the_example(shell: Shell, tmp_path: Path) -> None:
+    """Its last part: the others install what is installed here."""
+    shutil.copytree(README.parent / "examples", tmp_path / "examples")
+    command = commands()[0].rpartition("&& .venv/bin/")[2]
+    result = shell(command)
+    assert (result.returncode, result.stdout) == (0, "photo_x4.jpg\n"), result.stderr
+    with Image.open(tmp_path / "photo_x4.jpg") as image, Image.open(tmp_path / "examples" / "photo.jpg") as given:
+        assert image.size == (4 * given.width, 4 * given.height)
