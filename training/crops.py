@@ -19,7 +19,7 @@ from varsr.images.resize import resize
 from varsr.model.guidance import NEGATIVE, POSITIVE
 from varsr.tiling.array import FloatImage
 
-MARGIN = 16  # pixels around a crop that the degradation and the upsampling see, as they would in a whole picture
+MARGIN = 16  # pixels around a crop that the degradation and the upsampling see, as they would in a whole image
 
 
 class Batch(NamedTuple):
@@ -75,7 +75,7 @@ class Crops(IterableDataset[Batch]):
         low = self._reduced(sharp, rng)
         upsampled = np.clip(resize(low, (whole, whole)), 0, 1)
         label = NEGATIVE if rng.random() < self.mix.negative else POSITIVE
-        target = spoil(sharp, rng) if label == NEGATIVE else sharp
+        target = degrade_target(sharp, rng) if label == NEGATIVE else sharp
         inner = slice(MARGIN, MARGIN + self.side)
         return target[inner, inner], upsampled[inner, inner], label
 
@@ -102,7 +102,7 @@ class Crops(IterableDataset[Batch]):
         return from_image(to_image(small))
 
 
-def spoil(sharp: FloatImage, rng: np.random.Generator) -> FloatImage:
+def degrade_target(sharp: FloatImage, rng: np.random.Generator) -> FloatImage:
     """A target of low quality: out of focus or strongly compressed.
 
     All that is bad here lacks detail, so that guidance, which leads away from it, has one direction: spoilt by
@@ -118,9 +118,9 @@ def _stack(pairs: list[tuple[FloatImage, FloatImage, int]]) -> Batch:
     return Batch(to_tensor(np.stack(sharp)), to_tensor(np.stack(upsampled)), torch.tensor(labels))
 
 
-def to_tensor(pictures: np.ndarray) -> Tensor:
+def to_tensor(images: np.ndarray) -> Tensor:
     """(B, H, W, 3) in [0, 1] -> (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).mul(2).sub(1).contiguous()
+    return torch.from_numpy(images).permute(0, 3, 1, 2).mul(2).sub(1).contiguous()
 
 
 def stream(crops: Crops, device: torch.device) -> Iterator[Batch]:

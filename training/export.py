@@ -1,7 +1,7 @@
 """Runs as one checkpoint, or a checkpoint and the run that finished it.
 
 python -m training.export MODEL.safetensors --tokenizer RUN --transformer RUN
-python -m training.export MODEL.safetensors --start MODEL.safetensors --finish RUN
+python -m training.export MODEL.safetensors --start MODEL.safetensors --finetune RUN
 
 The default strength of guidance is chosen by the curves of training.report, and given here with --guidance; so is how
 much of the corrector's sample is added, with --gain. Both stand in MODEL.toml, beside the checkpoint.
@@ -25,20 +25,20 @@ from varsr.weights.checkpoint import check_keys, is_matrix, write_checkpoint
 
 
 def main() -> None:
-    """Write the mean weights of all runs, matrices in bfloat16."""
+    """Write the EMA weights of all runs, matrices in bfloat16."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("output", type=Path)
     parser.add_argument("--start", type=Path)
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--transformer", type=Path)
-    parser.add_argument("--finish", type=Path)
+    parser.add_argument("--finetune", type=Path)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--gain", type=float, default=1.0)
     options = parser.parse_args()
-    if not (options.tokenizer or options.transformer or options.finish):
-        parser.error("name at least one run: --tokenizer, --transformer or --finish")
+    if not (options.tokenizer or options.transformer or options.finetune):
+        parser.error("name at least one run: --tokenizer, --transformer or --finetune")
 
-    runs = [run for run in (options.tokenizer, options.transformer, options.finish) if run]
+    runs = [run for run in (options.tokenizer, options.transformer, options.finetune) if run]
     weights = load_file(options.start) if options.start else {}
     for run in runs:
         weights |= mean_of(run)
@@ -64,7 +64,7 @@ def preset_text(preset: Preset) -> str:
 
 
 def mean_of(run: Path) -> dict[str, Tensor]:
-    """The mean weights that a run has come to."""
+    """The EMA weights that a run has come to."""
     mean: dict[str, Tensor] = torch.load(run / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"]
     return mean
 

@@ -33,7 +33,7 @@ LONGEST = 2048
 class Source:
     """A package and which of its files are photographs. `reduction` makes their pixels sharp.
 
-    Photographed surfaces made for games may teach but not judge: `held_out` is false for them.
+    Photographed surfaces made for games may be trained on but not measured with: `held_out` is false for them.
     """
 
     package: str
@@ -54,7 +54,7 @@ class Photograph:
     size: tuple[int, int]
 
 
-# Chosen by looking at every picture of these packages: drawings, renderings and soft gradients are left out.
+# Chosen by looking at every image of these packages: drawings, renderings and soft gradients are left out.
 SOURCES = (
     Source(
         "lomiri-wallpapers-16.04",
@@ -105,8 +105,8 @@ def collect(source: Source, folder: Path) -> Iterator[Photograph]:
     for path in files:
         if not any(fnmatch(str(path), pattern) for pattern in source.patterns):
             continue
-        for number, picture in enumerate(pictures_in(path)):
-            reduced = reduce(picture, source.reduction)
+        for number, image in enumerate(images_in(path)):
+            reduced = reduce(image, source.reduction)
             if min(reduced.size) < MIN_SIDE or not is_photographic(reduced):
                 continue
             inside = path.relative_to(root)
@@ -132,8 +132,8 @@ def unpack(package: str, folder: Path) -> Path:
     return root
 
 
-def pictures_in(path: Path) -> Iterator[Image.Image]:
-    """The pictures of a file: one of a picture, the WebP files inside a Qt resource archive, none of another."""
+def images_in(path: Path) -> Iterator[Image.Image]:
+    """The images of a file: one of a image, the WebP files inside a Qt resource archive, none of another."""
     if path.suffix == ".rcc":
         data = path.read_bytes()
         for match in re.finditer(rb"RIFF(....)WEBPVP8", data, re.DOTALL):
@@ -152,7 +152,7 @@ def _opened(file: Path | io.BytesIO) -> Iterator[Image.Image]:
 
 
 def reduce(image: Image.Image, factor: float) -> Image.Image:
-    """The picture smaller by `factor`, or by more where it would be longer than LONGEST."""
+    """The image smaller by `factor`, or by more where it would be longer than LONGEST."""
     factor = min(factor, LONGEST / max(image.size))
     return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
 

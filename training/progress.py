@@ -27,7 +27,7 @@ def stage_parser(doc: str | None, minutes: float) -> argparse.ArgumentParser:
     return parser
 
 
-class Progress:
+class TrainingRun:
     """Seconds spent and steps made of a budget, kept in FOLDER/state.pt with whatever is to be resumed."""
 
     def __init__(self, folder: Path, seconds: float, save_every: float = 300) -> None:
@@ -62,10 +62,10 @@ class Progress:
             torch.save({"spent": self.spent, "step": self.step, **state}, temporary)
 
     def keep(self, trained: Trained, measure: Callable[[], Mapping[str, float]], **state: Any) -> None:
-        """Log what the mean weights measure, and save."""
-        trained.use_mean()
+        """Log what the EMA weights measure, and save."""
+        trained.use_ema()
         self.log(**measure())
-        trained.use_masters()
+        trained.use_float32_weights()
         self.save(trained=trained.state(), **state)
 
     def steps(self) -> Iterator[bool]:
@@ -95,9 +95,9 @@ class Progress:
 
 
 class Trained:
-    """A module's weights as they are trained: float32 masters under narrower weights, and their running mean.
+    """A module's weights as they are trained: float32 weights under narrower ones, and their EMA.
 
-    The module computes in the types that it will have when it is used. Gradients go to the masters, which
+    The module computes in the types that it will have when it is used. Gradients go to the float32 weights, which
     the optimizer moves; `mean` is what is kept in the end.
     """
 
@@ -105,12 +105,12 @@ class Trained:
         self, module: nn.Module, weight_decay: float, decay: float = 0.998, betas: tuple[float, float] = (0.9, 0.99)
     ) -> None:
         self.weights = dict(module.named_parameters())
-        self.masters = {name: p.detach().float().clone() for name, p in self.weights.items()}
-        self.mean = {name: m.clone() for name, m in self.masters.items()}
+        self.float32_weights = {name: p.detach().float().clone() for name, p in self.weights.items()}
+        self.mean = {name: m.clone() for name, m in self.float32_weights.items()}
         self.decay = decay
         groups = [
-            {"params": [m for m in self.masters.values() if m.dim() >= 2], "weight_decay": weight_decay},
-            {"params": [m for m in self.masters.values() if m.dim() < 2], "weight_decay": 0.0},
+            {"params": [m for m in self.float32_weights.values() if m.dim() >= 2], "weight_decay": weight_decay},
+            {"params": [m for m in self.float32_weights.values() if m.dim() < 2], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=betas, fused=True)
         self.steps = 0
@@ -118,33 +118,33 @@ class Trained:
     def step(self, rate: float, clip: float = 1.0) -> None:
         """Move the weights along their gradients, clipped together to norm `clip`."""
         for name, weight in self.weights.items():
-            self.masters[name].grad = None if weight.grad is None else weight.grad.float()
+            self.float32_weights[name].grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
-        nn.utils.clip_grad_norm_(self.masters.values(), clip)
+        nn.utils.clip_grad_norm_(self.float32_weights.values(), clip)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.steps += 1
         momentum = min(self.decay, self.steps / (self.steps + 10))
-        torch._foreach_lerp_(list(self.mean.values()), list(self.masters.values()), 1 - momentum)
-        self._show(self.masters)
+        torch._foreach_lerp_(list(self.mean.values()), list(self.float32_weights.values()), 1 - momentum)
+        self._show(self.float32_weights)
 
     def _show(self, values: dict[str, Tensor]) -> None:
         with torch.no_grad():
             torch._foreach_copy_(list(self.weights.values()), list(values.values()))
 
-    def use_mean(self) -> None:
-        """Compute with the running mean until `use_masters`."""
+    def use_ema(self) -> None:
+        """Compute with the running mean until `use_float32_weights`."""
         self._show(self.mean)
 
-    def use_masters(self) -> None:
-        """Compute with the masters again."""
-        self._show(self.masters)
+    def use_float32_weights(self) -> None:
+        """Compute with the float32 weights again."""
+        self._show(self.float32_weights)
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs."""
         return {
-            "masters": self.masters,
+            "float32_weights": self.float32_weights,
             "mean": self.mean,
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
@@ -152,9 +152,9 @@ class Trained:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""
-        for name, master in self.masters.items():
-            master.copy_(state["masters"][name])
+        for name, master in self.float32_weights.items():
+            master.copy_(state["float32_weights"][name])
             self.mean[name].copy_(state["mean"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
-        self.use_masters()
+        self.use_float32_weights()

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.bars import bars
 from training.crops import to_tensor
+from training.thresholds import threshold_table
 from varsr import Options, Upscaler
 from varsr.evaluation.degradation import degrade, from_image, resized, to_image
 from varsr.evaluation.metrics import MEASURES, Naturalness, checkerboard
@@ -35,7 +35,7 @@ SIDE = 384
 SCALE = 4
 STRENGTHS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 Restore = Callable[[FloatImage, FloatImage], FloatImage]
-"""From the low-resolution and the sharp picture."""
+"""From the low-resolution and the sharp image."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def main() -> None:
     sharp = sorted((options.photographs / "train").glob("gcompris*"))[:40]
     natural = Naturalness([from_image(Image.open(file)) for file in sharp])
 
-    sections, means, dots = [], {}, {}
+    sections, means, checkerboards = [], {}, {}
     for kind, title in (("clean", "(a) bicubic x4"), ("hard", "(b) the Real-ESRGAN degradation")):
         cases = cases_of(options.photographs / "test", kind)
         results = {
@@ -65,7 +65,7 @@ def main() -> None:
         }
         means[kind] = measure(cases, results, natural)
         shown = {"mini": results["mini"], "truth": [case.sharp for case in cases]}
-        dots = {name: float(np.mean([checkerboard(x) for x in pictures])) for name, pictures in shown.items()}
+        checkerboards = {name: float(np.mean([checkerboard(x) for x in images])) for name, images in shown.items()}
         sections.append(f"## {title}\n\n{table(means[kind])}")
         SHEETS.mkdir(parents=True, exist_ok=True)
         show(cases, results, SHEETS / f"{kind}.png")
@@ -74,9 +74,9 @@ def main() -> None:
         f"### {kind}\n\n{table(curve(upscaler, cases_of(options.photographs / 'validation', kind, 256), natural))}"
         for kind in ("clean", "hard")
     )
-    judged = bars(means["clean"], means["hard"], dots)
+    thresholds = threshold_table(means["clean"], means["hard"], checkerboards)
     sections.insert(
-        0, f"## Acceptance thresholds\n\n{judged}\n\nWhat was tried where one is missed: [README.md](README.md)."
+        0, f"## Acceptance thresholds\n\n{thresholds}\n\nWhat was tried where one is missed: [README.md](README.md)."
     )
     (HERE / "REPORT.md").write_text(page(options.photographs, upscaler, sections, curves))
 
@@ -101,7 +101,7 @@ def cases_of(folder: Path, kind: str, side: int = SIDE) -> list[Case]:
 
 
 def ways(upscaler: Upscaler, model: Path) -> dict[str, Restore]:
-    """Every way to restore a picture that the report compares."""
+    """Every way to restore a image that the report compares."""
 
     def mini(options: Options) -> Restore:
         return lambda low, sharp: upscaler.upscale_photo(Photo(low), sharp.shape[:2], options).color
@@ -173,12 +173,12 @@ def measure(
     return {
         way: [
             *(
-                float(np.mean([function(x, c.sharp) for x, c in zip(pictures, cases, strict=True)]))
+                float(np.mean([function(x, c.sharp) for x, c in zip(images, cases, strict=True)]))
                 for function, _ in MEASURES.values()
             ),
-            float(np.mean([natural(x) for x in pictures])),
+            float(np.mean([natural(x) for x in images])),
         ]
-        for way, pictures in results.items()
+        for way, images in results.items()
     }
 
 
@@ -214,9 +214,9 @@ def show(
     columns = [way for way in ("bicubic", "Real-ESRGAN x4plus", "mini") if way in results]
     strips = []
     for index in range(0, len(cases), max(1, len(cases) // rows)):
-        pictures = [*(results[way][index] for way in columns), cases[index].sharp]
+        images = [*(results[way][index] for way in columns), cases[index].sharp]
         top, left = ((n - side) // 2 for n in cases[index].sharp.shape[:2])
-        strips.append(np.concatenate([p[top : top + side, left : left + side] for p in pictures], axis=1))
+        strips.append(np.concatenate([p[top : top + side, left : left + side] for p in images], axis=1))
     path.parent.mkdir(parents=True, exist_ok=True)
     to_image(np.concatenate(strips).clip(0, 1)).save(path)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from training.crops import Batch, Crops, averaged, stream, validation_sets
 from training.design import MINI, adopt, initialize
-from training.progress import Progress, Trained, stage_parser
+from training.progress import Trained, TrainingRun, stage_parser
 from varsr.evaluation.metrics import psnr_y
 from varsr.model.config import ModelConfig
 from varsr.model.quantizer import Quantizer
@@ -31,7 +31,7 @@ RESTART_UNTIL = 0.8  # of the budget; codes must stand still for a while before 
 
 
 class Tokenizer(nn.Module):
-    """Encoder, quantizer and decoder together."""
+    """Encoder, quantizer and decoder."""
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class Restarts:
         for code, scale in zip(dead.tolist(), torch.randint(0, len(pools), (len(dead),)).tolist(), strict=True):
             pool = pools[scale]
             vector = pool[int(torch.randint(0, len(pool), (1,)))]
-            for values in (self.trained.masters, self.trained.mean, self.trained.weights):
+            for values in (self.trained.float32_weights, self.trained.mean, self.trained.weights):
                 values["quantizer.codebook"].data[code] = vector
         return len(dead)
 
@@ -171,7 +171,7 @@ def main() -> None:
     tokenizer = new_tokenizer(MINI, torch.bfloat16).to(device)
     trained = Trained(tokenizer, weight_decay=1e-4)
     restarts = Restarts(trained, MINI.tokenizer.codes)
-    progress = Progress(options.run, options.minutes * 60)
+    progress = TrainingRun(options.run, options.minutes * 60)
     if state := progress.resume():
         trained.load(state["trained"])
     crops = Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=progress.step)

@@ -1,4 +1,4 @@
-"""Second stage: prefix encoder, transformer and corrector together, over the tokens of a finished tokenizer.
+"""Second stage: prefix encoder, transformer and corrector, over the tokens of a finished tokenizer.
 
     python -m training.transformer PHOTOGRAPHS RUN --tokenizer TOKENIZER_RUN --minutes 120
 
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from training.crops import Batch, Crops, averaged, stream, validation_sets
 from training.design import MINI, PRESET, initialize
 from training.diffusion import corrector_loss
-from training.progress import Progress, Trained, stage_parser
-from training.teaching import Walk, prepare, step, teach
+from training.progress import Trained, TrainingRun, stage_parser
+from training.teacher_forcing import Walk, forward_all_scales, prepare, step
 from training.tokenizer import Tokenizer, load_tokenizer
 from varsr.evaluation.metrics import psnr_y
 from varsr.model.config import ModelConfig
@@ -32,7 +32,7 @@ CORRECTOR_WEIGHT = 0.2
 Batches = dict[str, list[Batch]]
 
 
-class Student(nn.Module):
+class TrainedParts(nn.Module):
     """The trained part of a model, on a frozen tokenizer."""
 
     def __init__(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
@@ -50,10 +50,10 @@ class Student(nn.Module):
                 block.modulation.zero_()[:, :2] = 0.3  # type: ignore[operator]
 
 
-def model_of(student: Student, tokenizer: Tokenizer, config: ModelConfig) -> VARSR:
+def model_of(parts: TrainedParts, tokenizer: Tokenizer, config: ModelConfig) -> VARSR:
     """The whole model, as it is used, sharing the weights."""
     model = VARSR(config)
-    model.prefix, model.transformer, model.corrector = student.prefix, student.transformer, student.corrector
+    model.prefix, model.transformer, model.corrector = parts.prefix, parts.transformer, parts.corrector
     model.quantizer, model.decoder = tokenizer.quantizer, tokenizer.decoder
     return model
 
@@ -67,21 +67,21 @@ def measured_gain(tokenizer: Tokenizer, batches: list[Batch]) -> float:
 
 
 def losses(
-    student: Student, tokenizer: Tokenizer, batch: Batch, gain: float, error: float, walk: Walk = step
+    parts: TrainedParts, tokenizer: Tokenizer, batch: Batch, gain: float, error: float, walk: Walk = step
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy, share of right tokens, corrector's loss."""
     with torch.no_grad():
         latent = tokenizer.encode(batch)
-        lesson = prepare(tokenizer.quantizer, latent, error)
-    prefix = student.prefix(batch.upsampled.to(tokenizer.dtype))
-    logits, hidden = teach(student.transformer, tokenizer.quantizer, prefix, lesson, batch.labels, walk)
-    targets = torch.cat(lesson.targets, dim=1)
-    entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-    right = (logits.argmax(-1) == targets).float().mean()
-    codes = tokenizer.quantizer.codes(lesson.taken)
-    z = hidden[:, -codes.shape[1] :] + student.transformer.word_embed(codes.to(hidden.dtype))
-    residual = (latent - lesson.totals[-1]).flatten(2).transpose(1, 2)
-    return entropy, right, corrector_loss(student.corrector, z, residual, PRESET.corrector_steps, gain)
+        targets = prepare(tokenizer.quantizer, latent, error)
+    prefix = parts.prefix(batch.upsampled.to(tokenizer.dtype))
+    logits, hidden = forward_all_scales(parts.transformer, tokenizer.quantizer, prefix, targets, batch.labels, walk)
+    tokens = torch.cat(targets.targets, dim=1)
+    entropy = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten())
+    right = (logits.argmax(-1) == tokens).float().mean()
+    codes = tokenizer.quantizer.codes(targets.taken)
+    z = hidden[:, -codes.shape[1] :] + parts.transformer.word_embed(codes.to(hidden.dtype))
+    residual = (latent - targets.totals[-1]).flatten(2).transpose(1, 2)
+    return entropy, right, corrector_loss(parts.corrector, z, residual, PRESET.corrector_steps, gain)
 
 
 @torch.inference_mode()
@@ -95,13 +95,13 @@ def generate(model: VARSR, batch: Batch, generation: InferenceConfig, dtype: tor
 
 
 @torch.no_grad()
-def validate(student: Student, tokenizer: Tokenizer, model: VARSR, gain: float, sets: Batches) -> dict[str, float]:
+def validate(parts: TrainedParts, tokenizer: Tokenizer, model: VARSR, gain: float, sets: Batches) -> dict[str, float]:
     """Cross-entropy and right tokens; PSNR-Y of the input, of generation, with guidance, with the corrector."""
     corrected = replace(PRESET.inference(), guidance_scale=0, corrector_gain=gain)
     plain = replace(corrected, corrector_steps=0)
 
     def measure(batch: Batch) -> dict[str, Tensor]:
-        entropy, right, corrector = losses(student, tokenizer, batch, gain, error=0)
+        entropy, right, corrector = losses(parts, tokenizer, batch, gain, error=0)
         results = {
             "bicubic": batch.upsampled,
             "plain": generate(model, batch, plain, tokenizer.dtype),
@@ -125,10 +125,10 @@ def main() -> None:
     tokenizer = load_tokenizer(options.tokenizer, MINI, torch.bfloat16).to(device)
     sets = validation_sets(options.photographs / "validation", MINI.tile_side, 2, device)
     gain = measured_gain(tokenizer, sets["clean"] + sets["hard"])
-    student = Student(MINI, tokenizer).to(device)
-    model = model_of(student, tokenizer, MINI)
-    trained = Trained(student, weight_decay=0.03)
-    progress = Progress(options.run, options.minutes * 60)
+    parts = TrainedParts(MINI, tokenizer).to(device)
+    model = model_of(parts, tokenizer, MINI)
+    trained = Trained(parts, weight_decay=0.03)
+    progress = TrainingRun(options.run, options.minutes * 60)
     if state := progress.resume():
         trained.load(state["trained"])
     crops = Crops(options.photographs / "train", MINI.tile_side, options.batch, seed=1000 + progress.step)
@@ -140,13 +140,13 @@ def main() -> None:
     def keep() -> None:
         progress.keep(
             trained,
-            lambda: _named(running) | validate(student, tokenizer, model, gain, sets),
+            lambda: _named(running) | validate(parts, tokenizer, model, gain, sets),
             config=MINI.to_json(),
             gain=gain,
         )
 
     for due in progress.steps():
-        entropy, right, corrector = losses(student, tokenizer, next(batches), gain, ERROR, walk)
+        entropy, right, corrector = losses(parts, tokenizer, next(batches), gain, ERROR, walk)
         (entropy + CORRECTOR_WEIGHT * corrector).backward()
         trained.step(progress.rate(RATE))
         running += 0.02 * (torch.stack((entropy, right, corrector)).detach().cpu() - running)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.golden import DATA
-from training.crops import Crops, Mix, spoil
+from training.crops import Crops, Mix, degrade_target
 from training.photographs import is_photographic, licence_of, split_of
 from varsr.evaluation.degradation import convolve, degrade, from_image
 from varsr.evaluation.metrics import MEASURES, Naturalness, checkerboard
@@ -31,7 +31,7 @@ def test_measures_rank_degradations(photograph: FloatImage, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("SSIM", 1), ("HaarPSI", 1), ("GMSD", 0), ("MDSI", 0)])
-def test_identical_pictures(photograph: FloatImage, name: str, value: float) -> None:
+def test_identical_images(photograph: FloatImage, name: str, value: float) -> None:
     assert MEASURES[name][0](photograph, photograph) == pytest.approx(value, abs=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_degradation_is_seeded_and_keeps_its_promise(photograph: FloatImage) -> 
     assert not np.array_equal(first, other)
 
 
-def test_convolution_with_an_impulse_moves_the_picture(photograph: FloatImage) -> None:
+def test_convolution_with_an_impulse_moves_the_image(photograph: FloatImage) -> None:
     kernel = np.zeros((21, 21), np.float32)
     kernel[10, 11] = 1
     np.testing.assert_allclose(convolve(photograph, kernel)[:, 1:], photograph[:, :-1], atol=1e-5)
@@ -79,7 +79,7 @@ def test_crops_are_aligned_pairs_the_same_for_the_same_seed(photograph: FloatIma
 
 def test_spoilt_targets_differ(photograph: FloatImage) -> None:
     for seed in range(6):
-        assert np.abs(spoil(photograph, np.random.default_rng(seed)) - photograph).mean() > 0.005
+        assert np.abs(degrade_target(photograph, np.random.default_rng(seed)) - photograph).mean() > 0.005
 
 
 def test_what_is_photographic(photograph: FloatImage) -> None:

@@ -28,7 +28,7 @@ from training.decoder.features import Features
 from training.decoder.network import SCALE, DecoderConfig
 from training.decoder.stage import RunningMeans, Training, channels_last, stage_parser
 from training.decoder.teacher import Teacher
-from training.progress import Progress
+from training.progress import TrainingRun
 
 LOG_EVERY = 100
 DISCRIMINATOR_RATE = 2e-4
@@ -226,7 +226,7 @@ def main() -> None:
     validation = Validation(options.validation, device)
     teacher = channels_last(Teacher.from_ncnn(options.teacher), device)
     features = channels_last(Features.from_file(options.features), device)
-    progress = Progress(options.run, options.minutes * 60, options.save_every)
+    progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
     dial = DialTraining(Training(DecoderConfig(), device, decay=0.998), features, shares)
     state = progress.resume()
     if state:

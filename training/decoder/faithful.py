@@ -12,7 +12,7 @@ import torch
 from training.decoder.data import Photographs, Validation, enlarge, pixel_loss
 from training.decoder.network import SCALE, DecoderConfig
 from training.decoder.stage import RunningMeans, Training, stage_parser
-from training.progress import Progress
+from training.progress import TrainingRun
 
 LOG_EVERY = 250
 
@@ -25,7 +25,7 @@ def main() -> None:
     random.seed()
     photographs = Photographs(options.photographs, SCALE * (options.side + 8), options.device)
     validation = Validation(options.validation, options.device)
-    progress = Progress(options.run, options.minutes * 60, options.save_every)
+    progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
     training = Training(DecoderConfig(), options.device, decay=0.999)
     state = progress.resume()
     if state:

@@ -23,7 +23,7 @@ Walk = Callable[[Block, Tensor, Tensor, Tensor, list[int]], Tensor]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Targets:
     """Targets of a batch of latents."""
 
     targets: list[Tensor]
@@ -35,7 +35,7 @@ class Lesson:
 
 
 @torch.no_grad()
-def prepare(quantizer: Quantizer, latent: Tensor, error: float) -> Lesson:
+def prepare(quantizer: Quantizer, latent: Tensor, error: float) -> Targets:
     """Code latents (B, Z, P, P) with errors of up to `error` times the vectors' spread, a share of them.
 
     After an error the right tokens of the scales that follow are those that mend it. A model taught so
@@ -55,7 +55,7 @@ def prepare(quantizer: Quantizer, latent: Tensor, error: float) -> Lesson:
         added = quantizer.contribution(quantizer.codes(taken), scale)
         total, rest = total + added, rest - added
         totals.append(total)
-    return Lesson(targets, taken, totals)
+    return Targets(targets, taken, totals)
 
 
 def nearest(quantizer: Quantizer, vectors: Tensor) -> Tensor:
@@ -64,11 +64,11 @@ def nearest(quantizer: Quantizer, vectors: Tensor) -> Tensor:
     return distances.argmin(-1)
 
 
-def teach(
+def forward_all_scales(
     transformer: Transformer,
     quantizer: Quantizer,
     prefix: Tensor,
-    lesson: Lesson,
+    targets: Targets,
     labels: Tensor,
     walk: Walk,
 ) -> tuple[Tensor, Tensor]:
@@ -81,7 +81,7 @@ def teach(
     first = torch.cat((prefix, classes), dim=1) + transformer.position + transformer.level[0]
     later = [
         transformer.word_embed(quantizer.at_scale(total, scale).to(dtype)) + transformer.level[scale]
-        for scale, total in enumerate(lesson.totals[:-1], start=1)
+        for scale, total in enumerate(targets.totals[:-1], start=1)
     ]
     x = torch.cat((first, *later), dim=1)
     stages = [x.shape[1] for x in (first, *later)]

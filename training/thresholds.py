@@ -11,20 +11,20 @@ Results = Mapping[str, Sequence[float]]
 GAIN = 1.0  # dB above bicubic on (b)
 WORTH = 0.02  # of NIQE, that corrector and guidance must each take off
 COST = 0.1  # dB that they may each cost
-DOTS = 1.5  # times as strong as in photographs may be what repeats every two pixels
+CHECKERBOARD = 1.5  # times as strong as in photographs may be what repeats every two pixels
 
 
-def bars(clean: Results, hard: Results, dots: Mapping[str, float]) -> str:
-    """Each bar as a row of a Markdown table: what, measured, met or missed. `dots` are those of mini and the truth."""
+def threshold_table(clean: Results, hard: Results, checkerboards: Mapping[str, float]) -> str:
+    """Each threshold as a row of a Markdown table. `checkerboards` are those of mini and the ground truth."""
     lines = ["| threshold | measured | |", "|---|---|---|"]
     lines += [
         f"| {what} | {measured} | {'met' if met else '**missed**'} |"
-        for what, measured, met in _rows(clean, hard, dots)
+        for what, measured, met in _rows(clean, hard, checkerboards)
     ]
     return "\n".join(lines)
 
 
-def _rows(clean: Results, hard: Results, dots: Mapping[str, float]) -> Iterator[tuple[str, str, bool]]:
+def _rows(clean: Results, hard: Results, checkerboards: Mapping[str, float]) -> Iterator[tuple[str, str, bool]]:
     gain = _psnr(hard, "mini") - _psnr(hard, "bicubic")
     yield f"(b) at least {GAIN:g} dB of PSNR-Y above bicubic", f"{gain:+.2f} dB", gain >= GAIN
     yield "(b) better than bicubic by every perceptual measure", *_perceptual(hard)
@@ -38,12 +38,12 @@ def _rows(clean: Results, hard: Results, dots: Mapping[str, float]) -> Iterator[
         cost = _psnr(hard, f"mini, no {part}") - _psnr(hard, "mini")
         what = f"(b) the {part} takes {WORTH:.0%} off NIQE for at most {COST:g} dB"
         yield what, f"{worth:+.1%} for {cost:.2f} dB", worth >= WORTH and cost <= COST
-    limit = DOTS * dots["truth"]
-    measured = f"{dots['mini']:.2f}, photographs {dots['truth']:.2f}"
+    limit = CHECKERBOARD * checkerboards["truth"]
+    measured = f"{checkerboards['mini']:.2f}, photographs {checkerboards['truth']:.2f}"
     yield (
-        f"(b) checkerboard artifacts at most {DOTS:g} times as strong as in photographs",
+        f"(b) checkerboard artifacts at most {CHECKERBOARD:g} times as strong as in photographs",
         measured,
-        dots["mini"] <= limit,
+        checkerboards["mini"] <= limit,
     )
     rival = "Real-ESRGAN x4plus"
     if rival in hard:

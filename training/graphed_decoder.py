@@ -1,4 +1,4 @@
-"""The decoder as it learns fastest: compiled for a CPU, recorded for a GPU."""
+"""The decoder for training: compiled for a CPU, CUDA graphs for a GPU."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from training.design import MINI, PRESET
 Decode = Callable[[Tensor, Tensor], Tensor]
 
 
-def quick(decoder: nn.Module, dtype: torch.dtype, windows: int) -> Decode:
+def faster_decoder(decoder: nn.Module, dtype: torch.dtype, windows: int) -> Decode:
     """A faster `decoder` of the same weights, for so many windows and for the single tiles of them.
 
-    On a GPU its kernels are recorded, forth and back, and then launched together; what it returns is valid until it is
-    called again. While it records nothing else may take memory on the GPU.
+    On a GPU its kernels, forward and backward, are captured as CUDA graphs; the result is valid until the next call.
+    During the capture nothing else may take memory on the GPU.
     """
     device = next(decoder.parameters()).device
     if device.type != "cuda":

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from training.bars import bars
+from training.thresholds import threshold_table
 
 #            PSNR   SSIM  Haar  GMSD  MDSI  NIQE
 BICUBIC = [24.0, 0.70, 0.70, 0.15, 0.36, 12.0]
 BETTER = [25.5, 0.75, 0.75, 0.10, 0.33, 8.0]
 SOFTER = [25.55, 0.75, 0.75, 0.10, 0.33, 9.0]
-DOTS = {"mini": 0.3, "truth": 0.25}
+CHECKERBOARD = {"mini": 0.3, "truth": 0.25}
 
 
 def met(**changed: list[float]) -> list[bool]:
     rows = {"bicubic": BICUBIC, "mini": BETTER, "mini, no corrector": SOFTER, "mini, no guidance": SOFTER}
     rows |= {name.replace("_", " "): values for name, values in changed.items()}
-    return ["missed" not in line for line in bars(rows, rows, DOTS).splitlines()[2:]]
+    return ["missed" not in line for line in threshold_table(rows, rows, CHECKERBOARD).splitlines()[2:]]
 
 
 def test_all_bars_met() -> None:
@@ -30,7 +30,7 @@ def test_each_bar_can_be_missed() -> None:
 
 
 def test_the_rival_counts_where_it_took_part() -> None:
-    line = bars(
+    line = threshold_table(
         {"bicubic": BICUBIC, "mini": BETTER, "mini, no corrector": SOFTER, "mini, no guidance": SOFTER},
         {
             "bicubic": BICUBIC,
@@ -39,7 +39,7 @@ def test_the_rival_counts_where_it_took_part() -> None:
             "mini, no guidance": SOFTER,
             "Real-ESRGAN x4plus": [23.5, 0.7, 0.7, 0.14, 0.36, 2.0],
         },
-        DOTS,
+        CHECKERBOARD,
     ).splitlines()
     assert "+2.00 dB | met" in line[-2]
     assert "8.0 against 2.0" in line[-1]
@@ -48,4 +48,4 @@ def test_the_rival_counts_where_it_took_part() -> None:
 
 def test_dots_are_seen() -> None:
     rows = {"bicubic": BICUBIC, "mini": BETTER, "mini, no corrector": SOFTER, "mini, no guidance": SOFTER}
-    assert "missed" in bars(rows, rows, {"mini": 0.4, "truth": 0.25}).splitlines()[-1]
+    assert "missed" in threshold_table(rows, rows, {"mini": 0.4, "truth": 0.25}).splitlines()[-1]

@@ -9,10 +9,10 @@ import torch
 
 from tests.conftest import CPU, FLOAT32
 from tests.nano import NANO, write_nano
-from training import teaching
+from training import teacher_forcing
 from training.diffusion import corrector_loss
 from training.progress import Trained
-from training.teaching import prepare, teach
+from training.teacher_forcing import forward_all_scales, prepare
 from training.tokenizer import Tokenizer, shorten
 from varsr.model import varsr as model_module
 from varsr.model.inference import InferenceConfig
@@ -24,10 +24,12 @@ def test_teacher_forcing_predicts_what_inference_does(nano: Path, monkeypatch: p
     model = load_model(nano, CPU, FLOAT32)
     tiles = torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.inference_mode():
-        lesson = prepare(model.quantizer, torch.randn(2, 8, 4, 4), error=0)
+        targets = prepare(model.quantizer, torch.randn(2, 8, 4, 4), error=0)
         labels = torch.zeros(2, dtype=torch.long)
-        logits, hidden = teach(model.transformer, model.quantizer, model.prefix(tiles), lesson, labels, teaching.step)
-        given = iter(lesson.targets)
+        logits, hidden = forward_all_scales(
+            model.transformer, model.quantizer, model.prefix(tiles), targets, labels, teacher_forcing.step
+        )
+        given = iter(targets.targets)
         monkeypatch.setattr(model_module, "choose", lambda *_: next(given))
         found = list(model.predict(tiles, InferenceConfig(guidance_scale=0), TileNoise(0, [0, 1])))
     assert torch.allclose(torch.cat([p.logits for p in found], dim=1), logits, atol=1e-4)
@@ -37,17 +39,17 @@ def test_teacher_forcing_predicts_what_inference_does(nano: Path, monkeypatch: p
 def test_a_lesson_without_errors_is_the_quantizers_own_coding(nano: Path) -> None:
     quantizer = load_model(nano, CPU, FLOAT32).quantizer
     latent = torch.randn(3, 8, 4, 4)
-    lesson = prepare(quantizer, latent, error=0)
+    targets = prepare(quantizer, latent, error=0)
     tokens, total = quantizer.encode(latent)
-    assert all(torch.equal(a, b) for a, b in zip(lesson.targets, tokens, strict=True))
-    assert torch.equal(lesson.totals[-1], total)
+    assert all(torch.equal(a, b) for a, b in zip(targets.targets, tokens, strict=True))
+    assert torch.equal(targets.totals[-1], total)
 
 
 def test_errors_are_made_and_mended(nano: Path) -> None:
     torch.manual_seed(0)
     quantizer = load_model(nano, CPU, FLOAT32).quantizer
-    lesson = prepare(quantizer, torch.randn(8, 8, 4, 4), error=2.0)
-    assert not torch.equal(lesson.taken, lesson.targets[-1])
+    targets = prepare(quantizer, torch.randn(8, 8, 4, 4), error=2.0)
+    assert not torch.equal(targets.taken, targets.targets[-1])
 
 
 def test_the_corrector_learns_a_constant_residual(tmp_path: Path) -> None:
@@ -78,8 +80,8 @@ def test_masters_go_on_from_a_saved_state() -> None:
         trained.step(1e-2)
     again = Trained(torch.nn.Linear(4, 4).to(torch.bfloat16), weight_decay=0.01)
     again.load(trained.state())
-    for name, master in trained.masters.items():
-        assert torch.equal(master, again.masters[name])
+    for name, master in trained.float32_weights.items():
+        assert torch.equal(master, again.float32_weights[name])
         assert torch.equal(again.weights[name], master.to(torch.bfloat16))
 
 
@@ -102,4 +104,4 @@ def test_a_new_tokenizer_decodes_close_to_its_input() -> None:
     with torch.no_grad():
         decoded = tokenizer.decode(tokenizer.encode(batch), batch)
     assert (decoded - upsampled).abs().mean() < 0.2
-    assert teaching.nearest(tokenizer.quantizer, torch.zeros(1, 2, 32)).shape == (1, 2)
+    assert teacher_forcing.nearest(tokenizer.quantizer, torch.zeros(1, 2, 32)).shape == (1, 2)
