@@ -56,3 +56,16 @@ def test_errors_say_is_not(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             assert not re.search(r"\bis no\b", node.value), node.value
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name != "cli"], ids=named)
+def test_messages_below_the_command_line_name_no_flag(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    docstrings = {id(node.body[0].value) for node in ast.walk(tree) if _has_docstring(node)}  # type: ignore[attr-defined]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            assert not re.search(r"(^|\s)(--[a-z]|-[od]\b)", node.value), node.value
+
+
+def _has_docstring(node: ast.AST) -> bool:
+    return isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None

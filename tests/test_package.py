@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,12 +32,22 @@ def test_the_wheel_holds_the_list_of_models_and_the_types(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests", "training", "benchmarks"))]
 
 
-def test_the_program_runs_from_the_unpacked_wheel(wheel: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_the_unpacked_wheel_upscales_offline(
+    wheel: Path, tmp_path: Path, photo: Path, environment: dict[str, str]
+) -> None:
+    """With the model and the list of models that are in it, far from this project."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
-    command = [sys.executable, "-m", "varsr", "models"]
-    result = subprocess.run(
-        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    assert "qyp2000/VARSR" in result.stdout
+        archive.extractall(tmp_path / "installed")
+    settings = environment | {"PYTHONPATH": str(tmp_path / "installed")}
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "varsr", *arguments]
+        result = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert "qyp2000/VARSR" in run("models")
+    assert str(tmp_path / "installed") in run("models", "info", "mini")
+    assert run("upscale", photo.name, "--scale", "2") == "photo_x2.jpg\n"
+    with Image.open(tmp_path / "photo_x2.jpg") as image:
+        assert image.size == (80, 60)

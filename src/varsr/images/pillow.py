@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -47,7 +48,7 @@ def from_loaded(image: Image.Image, format: str, metadata: Metadata, orientation
         image = upright(image, orientation)
     if image.mode == "CMYK":
         image = _without_ink(image, metadata.icc_profile)
-        metadata = Metadata(**{**vars(metadata), "icc_profile": None})
+        metadata = replace(metadata, icc_profile=None)
     return from_image(image, format, metadata, coding)
 
 

@@ -46,7 +46,7 @@ def upscale_file(  # noqa: D417, some arguments are documented together
         upscaler: a loaded model. None loads the default one, which takes a second or more each time.
         scale: factor from 1 to 8. Instead of it, `width`, `height` or `longest` (the longer side) gives the size in
             pixels, or `megapixels` the area. Without any the scale is 4.
-        options: guidance scale, seed, preset and the like; see `help(varsr.Options)`.
+        options: `varsr.Options(cfg=2, seed=7)`: names and meanings are those of `varsr upscale --help`.
         quality: of JPEG, WebP and AVIF, 1 to 100; `lossless` writes WebP and AVIF without.
         background: red, green and blue, 0 to 255, onto which transparency is flattened.
         overwrite: replace a target that exists.
