@@ -13,7 +13,7 @@ from tests.conftest import Run
 from tests.golden import DATA
 from varsr import Options, Upscaler
 from varsr.weights.registry import load_registry
-from varsr.weights.store import locate
+from varsr.weights.store import resolve_model
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def truth() -> Image.Image:
 
 def test_it_is_the_default_and_fits_in_a_wheel() -> None:
     assert load_registry().default == "mini"
-    assert locate("mini").stat().st_size <= 40_000_000
+    assert resolve_model("mini").stat().st_size <= 40_000_000
 
 
 def test_it_is_nearer_to_a_clean_photograph_than_bicubic(mini: Upscaler, truth: Image.Image) -> None:

@@ -27,12 +27,12 @@ def overview(context: typer.Context, debug: Debug = False) -> None:
     from rich.table import Table
 
     from varsr.weights.registry import default_model, load_registry
-    from varsr.weights.store import VARIANTS, installed
+    from varsr.weights.store import VARIANTS, cached_path
 
     default = default_model()
     table = Table("", "name", "installed", "size", "licence", "where", "description", box=None, pad_edge=False)
     for model in load_registry().models.values():
-        paths = {variant: path for variant in VARIANTS if (path := installed(model, variant))}
+        paths = {variant: path for variant in VARIANTS if (path := cached_path(model, variant))}
         unique = dict.fromkeys(paths.values())
         built_in = model.format == "built-in"
         table.add_row(
@@ -51,9 +51,9 @@ def overview(context: typer.Context, debug: Debug = False) -> None:
 def pull(name: Name, dtype: Dtype = "bf16", quiet: Quiet = False, debug: Debug = False) -> None:
     """Download a model, convert it where needed, and print where it is."""
     from varsr.weights.registry import load_registry
-    from varsr.weights.store import install
+    from varsr.weights.store import download_model
 
-    print(install(load_registry()[name], dtype))
+    print(download_model(load_registry()[name], dtype))
 
 
 @models.command()
@@ -101,9 +101,9 @@ def info(
     from varsr.upscaling.preset import presets_of
     from varsr.weights.checkpoint import read_config, read_shapes
     from varsr.weights.presets import preset_tables
-    from varsr.weights.store import locate_installed
+    from varsr.weights.store import resolve_cached_model
 
-    path = locate_installed(model)
+    path = resolve_cached_model(model)
     config = read_config(path)
     details = {
         "path": str(path),

@@ -26,7 +26,7 @@ from varsr.upscaling.stream import UpscaleStream
 from varsr.weights.checkpoint import load_model, read_config
 from varsr.weights.presets import PresetTables, preset_tables
 from varsr.weights.registry import default_model
-from varsr.weights.store import locate
+from varsr.weights.store import resolve_model
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Upscaler:
 
         """
         name = model or default_model()
-        path = locate(name, dtype)
+        path = resolve_model(name, dtype)
         return cls._load(path, preset_tables(path, name), device, dtype, compiled)
 
     @classmethod

@@ -22,7 +22,7 @@ def download(repository: str, revision: str, file: RemoteFile) -> Path:
     Without a connection a cached copy serves. Honours HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE.
     Raises `WeightsError` where it cannot be had or is not what it should be; a wrong file is not kept.
     """
-    if cached(repository, revision, file) is None:
+    if cached_path(repository, revision, file) is None:
         _log.info("Fetching %s of %s from the Hub.", file.name, repository)
     path = _fetch(repository, revision, file.name)
     _verify(path, file, repository)
@@ -37,7 +37,7 @@ def download_if_there(repository: str, revision: str, name: str) -> None:
         hf_hub_download(repository, name, revision=revision, cache_dir=hub_cache())
 
 
-def cached(repository: str, revision: str, file: RemoteFile) -> Path | None:
+def cached_path(repository: str, revision: str, file: RemoteFile) -> Path | None:
     """The file in the local cache, if it is there."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

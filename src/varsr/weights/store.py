@@ -23,7 +23,7 @@ _BUILT_IN = Path(__file__).parent / "built_in"
 VARIANTS: tuple[StoredDtype, ...] = ("bf16", "fp32")
 
 
-def locate(model: str, dtype: DtypeName = "auto") -> Path:
+def resolve_model(model: str, dtype: DtypeName = "auto") -> Path:
     """The safetensors file of a model, downloaded and converted first where it must be.
 
     `model` is a name in the registry, `hf:owner/name[@revision]`, or the path of a file or of a folder that
@@ -31,7 +31,7 @@ def locate(model: str, dtype: DtypeName = "auto") -> Path:
     """
     registry = load_registry()
     if model in registry.models:
-        return install(registry[model], variant_for(dtype))
+        return download_model(registry[model], variant_for(dtype))
     if model.startswith(HUB_PREFIX):
         repository, _, revision = model.removeprefix(HUB_PREFIX).partition("@")
         path = hub.download(repository, revision or "main", RemoteFile(FILE))
@@ -50,16 +50,16 @@ def locate(model: str, dtype: DtypeName = "auto") -> Path:
         raise WeightsError(f"{model} does not exist.", f"If it is a repository of the Hub, write hf:{model}")
     if exists or path.suffix or len(path.parts) > 1:
         return path  # its reader says what is wrong with it
-    return install(registry[model], variant_for(dtype))  # raises, naming the models there are
+    return download_model(registry[model], variant_for(dtype))  # raises, naming the models there are
 
 
-def locate_installed(model: str) -> Path:
+def resolve_cached_model(model: str) -> Path:
     """The same without a download or a conversion. Raises `WeightsError` where the model is not on this machine."""
     registry = load_registry()
     if model not in registry.models:
-        return locate(model)
+        return resolve_model(model)
     for variant in VARIANTS:
-        if path := installed(registry[model], variant):
+        if path := cached_path(registry[model], variant):
             return path
     raise WeightsError(f"{model} is not on this machine.", f"Get it with: varsr models pull {model}")
 
@@ -83,9 +83,9 @@ def variant_for(dtype: DtypeName) -> StoredDtype:
     return "fp32" if dtype == "fp32" else "bf16"
 
 
-def install(model: ModelEntry, variant: StoredDtype) -> Path:
+def download_model(model: ModelEntry, variant: StoredDtype) -> Path:
     """A registered model's safetensors file; what is there already is not asked for again."""
-    if path := installed(model, variant):
+    if path := cached_path(model, variant):
         return path
     if model.format == "built-in":
         raise WeightsError(f"{model.name} is missing from this installation.", "Install varsr again.")
@@ -101,10 +101,10 @@ def install(model: ModelEntry, variant: StoredDtype) -> Path:
     return target
 
 
-def installed(model: ModelEntry, variant: StoredDtype) -> Path | None:
-    """The file that `install` would return without a download or a conversion, if there is one."""
+def cached_path(model: ModelEntry, variant: StoredDtype) -> Path | None:
+    """The file that `download_model` would return without a download or a conversion, if there is one."""
     if model.format == "safetensors":
-        return hub.cached(model.repository, model.revision, model.files["model"])
+        return hub.cached_path(model.repository, model.revision, model.files["model"])
     target = _BUILT_IN / model.files["model"].name if model.format == "built-in" else _converted(model, variant)
     return target if target.exists() else None
 
