@@ -18,7 +18,7 @@ STRIDE = 16  # of the discriminator's scores, in pixels
 
 
 class Discriminator(nn.Module):
-    """A convolution stack that scores patches of a image beside the input it was made from (Isola et al. 2017).
+    """A convolution stack that scores patches of an image beside the input it was made from (Isola et al. 2017).
 
     Spectral norms keep it smooth (Miyato et al. 2018). Squares of two pixels are folded first: what matters here is
     fine texture, and full resolution is slow. `GanLoss` shows it every image from another corner: looked at from the

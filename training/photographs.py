@@ -133,7 +133,7 @@ def unpack(package: str, folder: Path) -> Path:
 
 
 def images_in(path: Path) -> Iterator[Image.Image]:
-    """The images of a file: one of a image, the WebP files inside a Qt resource archive, none of another."""
+    """The images of a file: one of an image, the WebP files inside a Qt resource archive, none of another."""
     if path.suffix == ".rcc":
         data = path.read_bytes()
         for match in re.finditer(rb"RIFF(....)WEBPVP8", data, re.DOTALL):

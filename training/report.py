@@ -101,7 +101,7 @@ def cases_of(folder: Path, kind: str, side: int = SIDE) -> list[Case]:
 
 
 def ways(upscaler: Upscaler, model: Path) -> dict[str, Restore]:
-    """Every way to restore a image that the report compares."""
+    """Every way to restore an image that the report compares."""
 
     def mini(options: Options) -> Restore:
         return lambda low, sharp: upscaler.upscale_photo(Photo(low), sharp.shape[:2], options).color

@@ -32,7 +32,7 @@ class WeightsError(VarsrError):
 
 
 class InputError(VarsrError):
-    """A image could not be read."""
+    """An image could not be read."""
 
     exit_code = 4
 

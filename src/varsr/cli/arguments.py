@@ -92,7 +92,7 @@ def _standard_output(encoding: Encoding) -> Path:
     if encoding.format is None:
         raise RequestError("Standard output needs a format.", "Add --format png, for example.")
     if sys.stdout.isatty():
-        raise RequestError("A image is not written to a terminal.", "Send it to a file or a program: > large.png")
+        raise RequestError("An image is not written to a terminal.", "Send it to a file or a program: > large.png")
     return STREAM
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from varsr.images.resize import enlarged_rows
@@ -14,18 +12,23 @@ BANDS_KEPT = 2  # the rows of the tiles that are predicted, and of the windows t
 
 
 class Enlarged:
-    """A image enlarged by bicubic and continued by its reflection below and to the right, made as it is asked for."""
+    """An image enlarged by bicubic and continued by its reflection below and to the right, made as it is asked for."""
 
     def __init__(self, image: FloatImage, size: tuple[int, int], padded: tuple[int, int]) -> None:
         self._image = image
         self.size = size
-        self._rows, columns = (_reflected(*lengths) for lengths in zip(size, padded, strict=True))
-        self._right = columns[size[1] :]
-        self._recent = lru_cache(BANDS_KEPT)(self._band)
+        self._rows = _reflected(size[0], padded[0])
+        self._right = _reflected(size[1], padded[1])[size[1] :]
+        self._recent: dict[tuple[int, int], FloatImage] = {}
 
     def band(self, top: int, bottom: int) -> FloatImage:
         """Rows `top` to `bottom` as wide as the padded image, in [0, 1]; not to be written to."""
-        return self._recent(top, bottom)
+        rows = top, bottom
+        found = self._recent.pop(rows, None)
+        self._recent[rows] = self._band(top, bottom) if found is None else found  # the latest is the last
+        if len(self._recent) > BANDS_KEPT:
+            self._recent.pop(next(iter(self._recent)))
+        return self._recent[rows]
 
     def _band(self, top: int, bottom: int) -> FloatImage:
         rows = self._rows[top:bottom]

@@ -1,4 +1,4 @@
-"""A image as people have it: pixels and all that belongs to them."""
+"""An image as people have it: pixels and all that belongs to them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Photo:
     def with_color(self, color: FloatImage) -> Photo:
         """The same photo enlarged: with other colour, given in sRGB, and all else resized to it."""
         size = color.shape[0], color.shape[1]
-        alpha, own = (None if x is None else resize(x, size).clip(0, 1) for x in (self.alpha, self.own_color))
+        alpha = None if self.alpha is None else resize(self.alpha, size).clip(0, 1)
+        own = None if self.own_color is None else resize(self.own_color, size).clip(0, 1)
         return replace(self, color=color, alpha=alpha, own_color=own)
 
     def without_profile(self) -> Photo:
@@ -91,9 +92,8 @@ class Photo:
         top = 0
         for band in bands:
             rows = top, top + len(band)
-            alpha, own = (
-                None if x is None else enlarged_rows(x, size, *rows).clip(0, 1) for x in (self.alpha, self.own_color)
-            )
+            alpha = None if self.alpha is None else enlarged_rows(self.alpha, size, *rows).clip(0, 1)
+            own = None if self.own_color is None else enlarged_rows(self.own_color, size, *rows).clip(0, 1)
             yield self._channels(band, alpha, own)
             top += len(band)
 

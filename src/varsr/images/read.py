@@ -155,7 +155,7 @@ def _shown_images(image: Image.Image) -> list[int]:
 
 
 def _frame(image: Image.Image, file: BinaryIO, number: int, alone: bool) -> Photo:
-    """A image of an opened file, upright; `number` is its place in the file."""
+    """An image of an opened file, upright; `number` is its place in the file."""
     format = "JPEG" if image.format == _MPO else image.format or "PNG"
     sixteen, pixels = is_sixteen_bit(image, file), None
     notes: tuple[str, ...] = ()

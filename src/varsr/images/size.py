@@ -43,7 +43,7 @@ class TargetSize:
         return f"{self.megapixels:g}mp"
 
     def of(self, size: Size) -> Size:
-        """The size of the result of a image. Raises `RequestError` where that is less than 1 or more than 8 times."""
+        """The size of the result of an image. Raises `RequestError` where that is less than 1 or more than 8 times."""
         height, width = size
         scale = self._factor(height, width)
         if not MIN_SCALE <= scale <= MAX_SCALE:

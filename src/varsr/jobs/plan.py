@@ -16,7 +16,7 @@ from varsr.storage.streams import STREAM
 
 @dataclass(frozen=True)
 class Job:
-    """A image and where its result goes.
+    """An image and where its result goes.
 
     It was `found` in a folder where it was not named itself. A `problem` is why it cannot be read.
     """

@@ -24,7 +24,9 @@ class BandBlend:
         """Add a tile's values (side, side, C), weighted most at its centre."""
         missing = tile.top + tile.side - self._top - len(self._sum)
         if missing > 0:
-            self._sum, self._weight = (np.pad(x, ((0, missing), (0, 0), (0, 0))) for x in (self._sum, self._weight))
+            more = ((0, missing), (0, 0), (0, 0))
+            self._sum = np.pad(self._sum, more)
+            self._weight = np.pad(self._weight, more)
         rows, columns = tile.area
         area = slice(rows.start - self._top, rows.stop - self._top), columns
         weights = gaussian_weights(tile.side)
@@ -38,7 +40,8 @@ class BandBlend:
 
     def drop(self, top: int) -> None:
         """Forget the rows above `top`."""
-        self._sum, self._weight = (x[top - self._top :].copy() for x in (self._sum, self._weight))
+        self._sum = self._sum[top - self._top :].copy()
+        self._weight = self._weight[top - self._top :].copy()
         self._top = top
 
 
