@@ -45,7 +45,7 @@ class StandIn:
         for _scale in (*self.config.scales, "corrector"):
             yield torch.zeros(len(tiles), self.config.tokenizer.channels, side, side)
 
-    def decoder(self, _: Tensor, upsampled: Tensor) -> Tensor:
+    def decode(self, _: Tensor, upsampled: Tensor, __: float) -> Tensor:
         """The input."""
         return upsampled
 

@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from varsr.model.config import CorrectorConfig, ModelConfig, PrefixConfig, TokenizerConfig, TransformerConfig
+from varsr.model.config import (
+    CorrectorConfig,
+    DialConfig,
+    ModelConfig,
+    PrefixConfig,
+    TokenizerConfig,
+    TransformerConfig,
+)
 from varsr.weights.checkpoint import expected_shapes, write_checkpoint
 
 NANO = ModelConfig(
@@ -28,6 +35,7 @@ MINI_LIKE = replace(
     tokenizer=replace(NANO.tokenizer, stem=4, multipliers=(1, 1), attention=False, residual=True, input_path=True),
     prefix=PrefixConfig((8, 8), stem=4),
 )
+DIAL_LIKE = replace(MINI_LIKE, dial=DialConfig(width=16, blocks=3, half=8, full=8, join=1))
 LARGE = replace(NANO, transformer=replace(NANO.transformer, width=544, depth=1))  # just so large that it is not small
 
 

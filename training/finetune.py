@@ -29,6 +29,7 @@ from training.tokenizer import Tokenizer, pixel_loss
 from varsr.evaluation.metrics import psnr_y
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
+from varsr.model.tokenizer import Decoder
 from varsr.model.varsr import VARSR
 from varsr.runtime.device import Precision, pick_precision
 from varsr.weights.checkpoint import load_encoder, load_model
@@ -231,6 +232,7 @@ def load(path: Path, device: torch.device) -> tuple[VARSR, Tokenizer]:
     model = load_model(path, device, precision)
     tokenizer = Tokenizer(model.config, dtype)
     tokenizer.encoder = load_encoder(path, device, precision)
+    assert isinstance(model.decoder, Decoder)
     tokenizer.quantizer, tokenizer.decoder = model.quantizer, model.decoder
     return model, tokenizer
 

@@ -101,6 +101,11 @@ ModelName = Annotated[
             help="Name from `varsr models`, safetensors file, folder, or hf:owner/name@revision."),
 ]  # fmt: skip
 
+Realism = Annotated[
+    float | None,
+    _option("--realism", panel=_GENERATION, min=0, max=1, default=_PRESET,
+            help="0 is faithful, 1 realistic. Models without a dial scale their guidance by it."),
+]  # fmt: skip
 Cfg = Annotated[
     float | None,
     _option("--cfg", panel=_GENERATION, min=0, default=_PRESET,

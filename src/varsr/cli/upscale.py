@@ -50,6 +50,7 @@ def upscale(
     preserve_times: cli.PreserveTimes = False,
     json: cli.Json = False,
     model: cli.ModelName = "",
+    realism: cli.Realism = None,
     cfg: cli.Cfg = None,
     fidelity: cli.Fidelity = None,
     seed: cli.Seed = DEFAULTS.seed,
@@ -82,6 +83,7 @@ def upscale(
     """
     # Heavy imports wait until a command runs.
     from varsr.cli.arguments import check_combination, encoding_for, output_folder
+    from varsr.cli.console import messages
     from varsr.cli.report import OutcomePrinter, announce
     from varsr.images.size import target_size
     from varsr.jobs.outcome import Policy
@@ -107,6 +109,7 @@ def upscale(
         return
     options = Options(
         speed=speed,
+        realism=realism,
         cfg=cfg,
         fidelity=fidelity,
         seed=seed,
@@ -122,6 +125,8 @@ def upscale(
         guided_scales=guided_scales,
         batch_size=batch_size,
     )
+    if realism is not None and cfg is not None:
+        messages.say("--cfg overrules the guidance that --realism stands for; a model's dial is still set.")
     policy = Policy(
         overwrite=overwrite,
         skip_existing=skip_existing,

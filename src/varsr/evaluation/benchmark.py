@@ -211,7 +211,7 @@ def _stages(engine: Engine, tiles: Tensor, inference: InferenceConfig) -> Iterat
     for name, grown in zip(names, engine.generate(tiles, TileNoise(0, range(len(tiles))), inference), strict=True):
         latent = grown
         yield name
-    engine.model.decoder(latent.to(tiles.dtype), tiles)
+    engine.model.decode(latent.to(tiles.dtype), tiles, 1.0)
     yield "decoder"
 
 

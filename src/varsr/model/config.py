@@ -93,10 +93,25 @@ class CorrectorConfig:
 
 
 @dataclass(frozen=True)
+class DialConfig:
+    """A decoder with a realism dial, in place of the tokenizer's.
+
+    It has `width` channels in `blocks` blocks at a quarter of the side. `half` and `full` are
+    the channels at half and at all of the side; the latent joins before block `join`.
+    """
+
+    width: int = 96
+    blocks: int = 16
+    half: int = 48
+    full: int = 24
+    join: int = 8
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The architecture of a whole model: everything that shapes a tensor, nothing that can be chosen at inference.
 
-    `scales` are the sides of its token maps, coarse to fine.
+    `scales` are the sides of its token maps, coarse to fine. With `dial` the decoder is one with a realism dial.
     """
 
     tokenizer: TokenizerConfig
@@ -104,6 +119,7 @@ class ModelConfig:
     transformer: TransformerConfig
     corrector: CorrectorConfig
     scales: tuple[int, ...] = OFFICIAL_SCALES
+    dial: DialConfig | None = None
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
@@ -119,6 +135,9 @@ class ModelConfig:
             yield f"the tokenizer's width {self.tokenizer.width} is not a multiple of {NORM_GROUPS}"
         if self.tile_side % self.prefix.stride:
             yield f"a tile of {self.tile_side} px has no whole number of prefix tokens"
+        stride = self.tokenizer.stride
+        if self.dial is not None and (stride < 4 or stride & (stride - 1) or not self.dial.join < self.dial.blocks):
+            yield f"a decoder with a dial needs a stride of 4, 8, 16 ..., not {stride}, and a join within its blocks"
         if self.corrector.frequencies % 2:
             yield "the corrector's frequencies must be even in number"
 
@@ -185,6 +204,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, where)  # type: ignore[arg-type]
     if value is None and type(None) in get_args(hint):
         return None
+    if kinds := [kind for kind in get_args(hint) if isinstance(kind, type) and is_dataclass(kind)]:
+        return _build(kinds[0], value, where)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint is bool and isinstance(value, bool):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
+from varsr.model.dial_decoder import DialDecoder
 from varsr.model.inference import InferenceConfig
 from varsr.model.passes import LabelPasses
 from varsr.model.prefix import PrefixEncoder
@@ -49,7 +50,8 @@ class VARSR(nn.Module):
         self.transformer = Transformer(config)
         self.quantizer = Quantizer(config)
         self.corrector = Corrector(config.corrector, config.tokenizer.channels, width)
-        self.decoder = Decoder(config.tokenizer)
+        tokenizer = config.tokenizer
+        self.decoder = DialDecoder(config.dial, tokenizer) if config.dial else Decoder(tokenizer)
 
     def predict(self, tiles: Tensor, inference: InferenceConfig, noise: Noise) -> Iterator[Prediction]:
         """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale."""
@@ -96,6 +98,15 @@ class VARSR(nn.Module):
             yield last.latent
         if inference.corrector_steps and last is not None:
             yield self.correct(last, inference, noise)
+
+    def decode(self, latent: Tensor, upsampled: Tensor, realism: float) -> Tensor:
+        """Latents (T, Z, P, P) with their upsampled input (T, 3, S, S) -> pixels (T, 3, S, S), all in [-1, 1].
+
+        A decoder without a dial decodes alike at any `realism`.
+        """
+        if isinstance(self.decoder, DialDecoder):
+            return self.decoder(latent, upsampled, realism)
+        return self.decoder(latent, upsampled)
 
     def _empty_latent(self, tiles: Tensor) -> Tensor:
         side, channels = self.config.latent_side, self.config.tokenizer.channels

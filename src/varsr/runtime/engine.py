@@ -169,13 +169,13 @@ class Engine:
 
         return self._graphs.run(inference, work, stages, tiles, noise)
 
-    def decode(self, latents: FloatImages, pixels: FloatImages) -> FloatImages:
+    def decode(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:
         """Latents (T, P, P, Z) with the input's tiles (T, S, S, 3) -> restored tiles (T, S, S, 3), all in [0, 1]."""
-        return self.run(partial(self._decoded, latents, pixels))
+        return self.run(partial(self._decoded, latents, pixels, realism))
 
     @torch.inference_mode()
-    def _decoded(self, latents: FloatImages, pixels: FloatImages) -> FloatImages:
-        restored = self.model.decoder(self.tensor(latents), self.tensor(pixels * 2 - 1))
+    def _decoded(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:
+        restored = self.model.decode(self.tensor(latents), self.tensor(pixels * 2 - 1), realism)
         return _maps((restored.float() + 1) / 2)
 
     def tensor(self, maps: FloatImages) -> Tensor:

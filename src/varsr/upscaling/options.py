@@ -21,6 +21,8 @@ class Options:
 
     speed: Speed = "default"
     """Preset of the model: "default", or "fast", which computes less and changes the image a little."""
+    realism: float | None = None
+    """From 0, faithful, to 1, realistic. Models without a dial scale their guidance by it, unless `cfg` is given."""
     cfg: float | None = None
     """Guidance scale, 0 to 1000. 0 turns guidance off; more is sharper and less faithful."""
     fidelity: float | None = None
@@ -62,6 +64,7 @@ class Options:
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
+    ("realism", 0, 1),
     ("cfg", 0, 1000),
     ("fidelity", 0, 1),
     ("seed", 0, 2**63 - 1),

@@ -25,6 +25,8 @@ class Preset:
     Raises `ValueError` for values that no model can use.
     """
 
+    realism: float = 1.0
+    """Realism of a decoder with a dial, from 0 to 1; for others a factor of the guidance scale."""
     guidance_scale: float = 6.0
     """Guidance scale for an image of a single tile."""
     guidance_scale_tiled: float = 7.0
@@ -52,6 +54,8 @@ class Preset:
         for name in ("tile_overlap", "decode_overlap"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        if not 0 <= self.realism <= 1:
+            raise ValueError(f"realism must be 0 to 1, not {self.realism}")
         if self.decode_window < 1:
             raise ValueError(f"decode_window must be at least 1, not {self.decode_window}")
         if self.color_fix not in get_args(ColorFix):
@@ -128,6 +132,7 @@ class Settings:
     """Latent positions that neighbouring tiles share when they are predicted."""
     decode_overlap: int
     """Latent positions that neighbouring windows share when they are decoded, at least as many as tiles share."""
+    realism: float
     window_sides: range
     """Latent positions along the side of what may be decoded at a time, where the image is so large."""
     color_fix: ColorFix
@@ -145,9 +150,11 @@ def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings
     Raises `RequestError` for tiles that cannot overlap as asked.
     """
     preset = presets.fast if options.speed == "fast" else presets.default
+    weight = 1.0 if config.dial or options.realism is None else options.realism
     asked = {
-        "guidance_scale": options.cfg,
-        "guidance_scale_tiled": options.cfg,
+        "realism": options.realism,
+        "guidance_scale": weight * preset.guidance_scale if options.cfg is None else options.cfg,
+        "guidance_scale_tiled": weight * preset.guidance_scale_tiled if options.cfg is None else options.cfg,
         "guided_scales": options.guided_scales,
         "guided_tokens": options.guided_tokens,
         "keep_ratio": options.keep_ratio,
@@ -178,4 +185,5 @@ def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings
         # Windows of several tiles may be an eighth larger, if fewer are needed then; a single tile is decoded as it is.
         window_sides=range(window, window + (side * chosen.decode_window // 8 if chosen.decode_window > 1 else 0) + 1),
         color_fix=chosen.color_fix,
+        realism=chosen.realism,
     )

@@ -31,11 +31,13 @@ class Stitcher:
         source: Enlarged,
         tiles: Sequence[Tile],
         windows: Sequence[Tile],
+        realism: float,
         progress: ProgressCounter,
     ) -> None:
         self._engine = engine
         self._source = source
         self._tiles = tiles
+        self._realism = realism
         self._progress = progress
         self._stride = engine.model.config.tokenizer.stride
         last = windows[-1]
@@ -77,6 +79,6 @@ class Stitcher:
         while windows := list(islice(rest, self._engine.batch_size)):
             latents = np.stack([band[:, window.area[1]] for window in windows])
             inputs = np.stack([self._source.tile(window.times(self._stride)) for window in windows])
-            for window, values in zip(windows, self._engine.decode(latents, inputs), strict=True):
+            for window, values in zip(windows, self._engine.decode(latents, inputs, self._realism), strict=True):
                 self._pixels.add(window.times(self._stride), values)
             self._progress.add(len(windows), "decoding")

@@ -110,7 +110,8 @@ class UpscaleStream(Iterator["Result | T"], Generic[T]):
         """The colour in bands of rows, computed as they are asked for."""
         image, layout = planned.image, planned.layout
         image.progress.begin()
-        stitcher = Stitcher(self._engine, image.source, layout.tiles, layout.windows, image.progress)
+        realism = planned.settings.realism
+        stitcher = Stitcher(self._engine, image.source, layout.tiles, layout.windows, realism, image.progress)
         stitched = stitcher.bands(self._scheduler.latents(image))
         with memory_errors(self._engine.device):
             yield from self._timed(

@@ -1,0 +1,82 @@
+"""A decoder with a realism dial: it restores the upsampled input by itself, and the latent joins it half-way.
+
+All work is done at a quarter of the side. Pixels are repeated and convolved on the way out, not shuffled: every phase
+of a shuffle has weights of its own, so that a pattern of dots on its grid is the cheapest texture for a GAN loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from varsr.model.config import DialConfig, TokenizerConfig
+from varsr.model.layers import Conv2d
+
+FOLD = 4  # pixels along the side of a square that is folded into channels
+
+
+class DialBlock(nn.Module):
+    """Two convolutions beside an identity. The dial is a learned bias between them, folded into the first one's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(width, width)
+        self.conv2 = Conv2d(width, width)
+        self.dial = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor, realism: float) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        bias = (self.conv1.bias + realism * self.dial).to(x.dtype)
+        hidden = F.conv2d(x, self.conv1.weight.to(x.dtype), bias, padding=1)
+        out: Tensor = self.conv2(F.silu(hidden, inplace=True))
+        return out.add_(x)
+
+
+class LatentPath(nn.Module):
+    """The latent at the resolution of the blocks, through a gate that is zero before it is trained."""
+
+    def __init__(self, channels: int, width: int, doublings: int) -> None:
+        super().__init__()
+        self.conv_in = Conv2d(channels, width)
+        self.doublings = nn.ModuleList(Conv2d(width, width) for _ in range(doublings))
+        self.gate = nn.Parameter(torch.empty(width))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(B, Z, P, P) -> (B, C, h, w)."""
+        x = F.silu(self.conv_in(latent), inplace=True)
+        for conv in self.doublings:
+            x = F.silu(conv(F.interpolate(x, scale_factor=2)), inplace=True)
+        return x * self.gate.to(x.dtype).view(1, -1, 1, 1)
+
+
+class DialDecoder(nn.Module):
+    """The upsampled input and the latent to pixels, at a realism from 0, faithful, to 1, realistic."""
+
+    def __init__(self, config: DialConfig, tokenizer: TokenizerConfig) -> None:
+        super().__init__()
+        self.join = config.join
+        self.conv_in = Conv2d(3 * FOLD**2, config.width)
+        self.blocks = nn.ModuleList(DialBlock(config.width) for _ in range(config.blocks))
+        self.latent = LatentPath(tokenizer.channels, config.width, (tokenizer.stride // FOLD).bit_length() - 1)
+        self.conv_mid = Conv2d(config.width, config.width)
+        self.up1 = Conv2d(config.width, config.half)
+        self.up2 = Conv2d(config.half, config.full)
+        self.conv_out = Conv2d(config.full, 3)
+
+    def forward(self, latent: Tensor, upsampled: Tensor, realism: float) -> Tensor:
+        """(B, Z, P, P) with its upsampled input (B, 3, H, W) in [-1, 1] -> pixels (B, 3, H, W) in [-1, 1]."""
+        folded = F.pixel_unshuffle(upsampled, FOLD).contiguous(memory_format=torch.channels_last)
+        x = first = self.conv_in(folded)
+        for number, block in enumerate(cast("Iterable[DialBlock]", self.blocks)):
+            if number == self.join:
+                x = x + self.latent(latent.contiguous(memory_format=torch.channels_last))
+            x = block(x, realism)
+        x = F.silu(self.conv_mid(x).add_(first), inplace=True)
+        x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
+        x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
+        pixels: Tensor = self.conv_out(x)
+        return pixels.add_(upsampled).clamp_(-1, 1)

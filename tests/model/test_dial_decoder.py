@@ -1,0 +1,85 @@
+"""The decoder with a realism dial, by itself and in a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.nano import DIAL_LIKE, MINI_LIKE, write_nano
+from training.decoder.network import Decoder as TrainedDecoder
+from training.decoder.network import DecoderConfig
+from varsr import Options, Upscaler
+from varsr.model.config import ConfigError, DialConfig, ModelConfig
+from varsr.model.dial_decoder import DialDecoder
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    return Image.effect_noise((24, 20), 80).convert("RGB")
+
+
+def upscaler_of(config: ModelConfig, folder: Path) -> Upscaler:
+    write_nano(folder / "model.safetensors", config)
+    return Upscaler.from_checkpoint(folder / "model.safetensors", device="cpu", dtype="fp32")
+
+
+@pytest.mark.parametrize("realism", [0.0, 0.3, 1.0])
+def test_it_computes_what_training_does(realism: float) -> None:
+    """Training's network takes pixels in [0, 1]; without its latent this one is the same for pixels in [-1, 1]."""
+    trained = TrainedDecoder(DecoderConfig(width=16, blocks=3, half=8, full=8)).eval()
+    decoder = DialDecoder(DialConfig(width=16, blocks=3, half=8, full=8, join=1), MINI_LIKE.tokenizer)
+    weights = trained.state_dict()
+    for name in [name for name in weights if name.endswith("dial")]:
+        weights[name] = torch.randn_like(weights[name])
+    trained.load_state_dict(weights)
+    weights |= {name: values for name, values in decoder.state_dict().items() if name.startswith("latent.")}
+    weights["latent.gate"] = torch.zeros(16)
+    weights["conv_in.weight"] = weights["conv_in.weight"] / 2
+    weights |= {f"conv_out.{kind}": 2 * weights[f"conv_out.{kind}"] for kind in ("weight", "bias")}
+    decoder.load_state_dict(weights)
+    pixels = torch.rand(2, 3, 32, 40)
+    with torch.inference_mode():
+        expected = trained(pixels, torch.full((2, 1, 1, 1), realism)).clamp(0, 1)
+        found = decoder(torch.randn(2, 8, 4, 5), pixels * 2 - 1, realism)
+    torch.testing.assert_close((found + 1) / 2, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_latent_joins_it() -> None:
+    decoder = DialDecoder(DIAL_LIKE.dial or DialConfig(), DIAL_LIKE.tokenizer)
+    with torch.inference_mode():
+        for parameter in decoder.parameters():
+            parameter.normal_(std=0.1)
+        pixels = torch.zeros(1, 3, 32, 32)
+        first, second = (decoder(torch.full((1, 8, 4, 4), value), pixels, 0.5) for value in (0.0, 1.0))
+    assert not torch.equal(first, second)
+
+
+def test_the_dial_reaches_the_result(tmp_path: Path, image: Image.Image) -> None:
+    upscaler = upscaler_of(DIAL_LIKE, tmp_path)
+    results = [np.asarray(upscaler.upscale(image, 2, Options(realism=r, corrector=False))) for r in (0.0, 1.0, None)]
+    assert not np.array_equal(results[0], results[1])
+    assert np.array_equal(results[1], results[2])  # the published preset is at 1
+
+
+def test_without_a_dial_it_scales_guidance(tmp_path: Path, image: Image.Image) -> None:
+    upscaler = upscaler_of(MINI_LIKE, tmp_path)
+    preset = upscaler.presets.default
+
+    def result(**values: float) -> np.ndarray:
+        return np.asarray(upscaler.upscale(image, 2, Options(**values)))  # type: ignore[arg-type]
+
+    assert np.array_equal(result(realism=0), result(cfg=0))
+    assert np.array_equal(result(realism=0.5), result(cfg=preset.guidance_scale_tiled / 2))
+    assert np.array_equal(result(realism=1), result())
+    assert np.array_equal(result(realism=0, cfg=2), result(cfg=2))
+
+
+def test_its_configuration_travels() -> None:
+    assert ModelConfig.from_json(DIAL_LIKE.to_json()) == DIAL_LIKE
+    with pytest.raises(ConfigError, match="join within its blocks"):
+        replace(DIAL_LIKE, dial=DialConfig(blocks=2, join=2))
