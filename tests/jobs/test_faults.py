@@ -27,7 +27,8 @@ from varsr.jobs.outcome import Outcome, Policy
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.run import Run
-from varsr.runtime.engine import Engine, Step, TileBatch
+from varsr.runtime.batch import Step, TileBatch
+from varsr.runtime.engine import Engine
 from varsr.tiling.array import FloatImage, FloatImages
 
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "gif", "avif", "deep.png", "deep.tif", "lzw.tif", "mpo.jpg")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -16,41 +15,16 @@ from varsr.model.config import ModelConfig
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import Noise, TileNoise
 from varsr.model.varsr import VARSR
+from varsr.runtime.batch import PendingBatch, Step, TileBatch
 from varsr.runtime.cuda_graphs import GraphCache
 from varsr.runtime.device import Precision
 from varsr.runtime.memory import is_about_memory, memory_size
-from varsr.runtime.worker import DeviceThread, settle
+from varsr.runtime.worker import DeviceThread
 from varsr.tiling.array import FloatImages
 
 MAX_CPU_BATCH = 64  # tiles
 BATCHES_AHEAD = 2  # begun on a GPU, so that it never waits for the program
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TileBatch:
-    """Tiles of one image or of several, computed with the same settings.
-
-    `pixels` are (T, S, S, 3) in [0, 1]; `positions` are the tiles' places in their images, which seed their noise.
-    """
-
-    pixels: FloatImages
-    positions: Sequence[int]
-    inference: InferenceConfig
-    seed: int
-
-    def part(self, start: int, stop: int) -> TileBatch:
-        """Some of its tiles."""
-        return replace(self, pixels=self.pixels[start:stop], positions=self.positions[start:stop])
-
-
-@dataclass(frozen=True)
-class Step:
-    """Progress of some tiles of a batch; a negative count takes steps back."""
-
-    tiles: slice
-    activity: str
-    count: int = 1
 
 
 class Engine:
@@ -107,17 +81,9 @@ class Engine:
         """True while a batch may be begun before it is needed."""
         return self._worker is not None and self._worker.unfinished < BATCHES_AHEAD
 
-    def submit(self, batch: Callable[[], T]) -> Future[T]:
-        """Run the computation of a batch on the device's thread, or at once where there is none."""
-        if self._worker is not None:
-            return self._worker.submit(batch)
-        done: Future[T] = Future()
-        settle(done, batch)
-        return done
-
-    def run(self, task: Callable[[], T]) -> T:
-        """Run a task on the device's thread, before the batches that wait there, and return its result."""
-        return task() if self._worker is None else self._worker.run_sync(task)
+    def submit(self, batch: TileBatch, size: int) -> PendingBatch:
+        """Begin a batch of at most `size` tiles, on the device's thread where it has one."""
+        return PendingBatch(self.latents(batch, size), self._worker)
 
     @torch.inference_mode()
     def latents(self, batch: TileBatch, size: int) -> Generator[Step, None, FloatImages]:
@@ -171,7 +137,9 @@ class Engine:
 
     def decode(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:
         """Latents (T, P, P, Z) with the input's tiles (T, S, S, 3) -> restored tiles (T, S, S, 3), all in [0, 1]."""
-        return self.run(partial(self._decoded, latents, pixels, realism))
+        if self._worker is None:
+            return self._decoded(latents, pixels, realism)
+        return self._worker.run_sync(partial(self._decoded, latents, pixels, realism))
 
     @torch.inference_mode()
     def _decoded(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -28,18 +28,12 @@ class DeviceThread:
         """Run a task after the one that is running, and return its result."""
         return self._executor.submit(task).result()
 
-    def submit(self, batch: Callable[[], T]) -> Future[T]:
-        """Queue a batch behind those before it."""
-        result: Future[T] = Future()
-
-        def compute() -> None:
-            settle(result, batch)
-
+    def submit(self, batch: Callable[[], None]) -> None:
+        """Queue a batch, which must not raise, behind those before it."""
         with self._lock:
-            self._batches.append(compute)
+            self._batches.append(batch)
             if len(self._batches) == 1:
                 self._executor.submit(self._next)
-        return result
 
     def _next(self) -> None:
         self._batches[0]()
@@ -47,11 +41,3 @@ class DeviceThread:
             self._batches.popleft()
             if self._batches:  # behind the synchronous calls that came meanwhile
                 self._executor.submit(self._next)
-
-
-def settle(future: Future[T], task: Callable[[], T]) -> None:
-    """Run a task and put its result, or what it raised, into a future."""
-    try:
-        future.set_result(task())
-    except BaseException as error:
-        future.set_exception(error)

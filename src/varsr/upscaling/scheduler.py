@@ -6,16 +6,15 @@ import collections
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from varsr.images.enlarge import Enlarged
 from varsr.model.inference import InferenceConfig
-from varsr.runtime.engine import Engine, TileBatch
+from varsr.runtime.batch import PendingBatch, TileBatch
+from varsr.runtime.engine import Engine
 from varsr.tiling.array import FloatImage, FloatImages
 from varsr.tiling.grid import Tile
 from varsr.upscaling.progress import ProgressCounter
@@ -45,7 +44,7 @@ class PendingImage:
         self.batch_size = batch_size
         self.progress = progress
         self.waiting = deque(tiles)
-        self.computed: deque[tuple[Tile, Future[FloatImages], int]] = deque()
+        self.computed: deque[tuple[Tile, _Batch, int]] = deque()
         self._stride = stride
 
     def shares_batches_with(self, other: PendingImage) -> bool:
@@ -59,6 +58,24 @@ class PendingImage:
     def pixels(self, tile: Tile) -> FloatImage:
         """The enlarged input's pixels of a tile, (S, S, 3)."""
         return self.source.tile(tile.times(self._stride))
+
+
+class _Batch:
+    """A batch that was begun, and the counters of the images that its tiles are of."""
+
+    def __init__(self, pending: PendingBatch, counters: Sequence[ProgressCounter]) -> None:
+        self._pending = pending
+        self._counters = counters
+        self._is_counted = False
+
+    def latents(self) -> FloatImages:
+        """The latents (T, P, P, Z), waited for, each step counted meanwhile. Raises what went wrong."""
+        if not self._is_counted:
+            self._is_counted = True
+            for step in self._pending.steps():
+                for counter, tiles in collections.Counter(self._counters[step.tiles]).items():
+                    counter.add(tiles * step.count, step.activity)
+        return self._pending.latents()
 
 
 @dataclass(frozen=True)
@@ -95,9 +112,9 @@ class Scheduler(Generic[T]):
                 pass
             tile, batch, position = image.computed.popleft()
             try:
-                latents = batch.result()[position]
+                latents = batch.latents()[position]
             except Exception:  # another's tile may be the cause: once more, alone
-                latents = self._compute([(image, tile)], image.batch_size)[0]
+                latents = self._begun([(image, tile)], image.batch_size).latents()[0]
             yield latents
 
     def _begin_batch(self, image: PendingImage) -> bool:
@@ -112,15 +129,17 @@ class Scheduler(Generic[T]):
         if not chosen:
             return False
         try:
-            batch = _batch_of(chosen)
+            batch = self._begun(chosen, image.batch_size)
         except Exception:  # of another's tile, perhaps: without these, and what is wrong with its own is raised
             chosen = _give_back(chosen, keep=image)
-            batch = _batch_of(chosen)
-        counters = [owner.progress for owner, _ in chosen]
-        result = self._engine.submit(partial(self._counted, batch, image.batch_size, counters))
+            batch = self._begun(chosen, image.batch_size)
         for position, (owner, tile) in enumerate(chosen):
-            owner.computed.append((tile, result, position))
+            owner.computed.append((tile, batch, position))
         return True
+
+    def _begun(self, chosen: Sequence[tuple[PendingImage, Tile]], size: int) -> _Batch:
+        """A batch of tiles, begun. Raises where their pixels cannot be had."""
+        return _Batch(self._engine.submit(_batch_of(chosen), size), [owner.progress for owner, _ in chosen])
 
     def _following(self) -> Iterator[PendingImage]:
         """The images after the one whose turn it is, pulled as they are asked for while memory allows it."""
@@ -138,23 +157,6 @@ class Scheduler(Generic[T]):
         entry = next(self._entries, None)
         self.waited += time.monotonic() - began
         return entry
-
-    def _compute(self, chosen: Sequence[tuple[PendingImage, Tile]], size: int) -> FloatImages:
-        """The latents of tiles, now."""
-        counters = [owner.progress for owner, _ in chosen]
-        return self._engine.run(partial(self._counted, _batch_of(chosen), size, counters))
-
-    def _counted(self, batch: TileBatch, size: int, counters: Sequence[ProgressCounter]) -> FloatImages:
-        """The latents of a batch, its steps counted for the images that its tiles are of."""
-        steps = self._engine.latents(batch, size)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                latents: FloatImages = end.value
-                return latents
-            for counter, tiles in collections.Counter(counters[step.tiles]).items():
-                counter.add(tiles * step.count, step.activity)
 
 
 def _batch_of(chosen: Sequence[tuple[PendingImage, Tile]]) -> TileBatch:
