@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from tests.golden import DATA
 from training.decoder import dial, faithful
 from training.decoder.degradation import degrade, gaussian_kernels, jpeg, sinc_kernels
+from training.decoder.dial import texture_loss
 from training.decoder.discriminator import Discriminator, hinge_loss
 from training.decoder.features import Features
 from training.decoder.network import Decoder, DecoderConfig
@@ -130,3 +131,14 @@ def test_both_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )  # fmt: skip
     first = train(dial, "dial", *more)
     assert train(dial, "dial", *more) > first > 0
+
+
+def test_a_stipple_where_the_target_is_flat_costs_most() -> None:
+    target = torch.full((1, 3, 48, 48), 0.5)
+    rough = target + 0.1 * torch.randn(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    stipple = torch.zeros(1, 3, 48, 48)
+    stipple[..., ::3, ::3] = 0.06
+    on_flat, on_rough = texture_loss(target + stipple, target), texture_loss(rough + stipple, rough)
+    assert float(texture_loss(rough, rough)) == 0
+    assert float(on_flat) > 5 * float(on_rough) > 0
+    assert float(texture_loss(target, rough)) > 1  # too smooth is as wrong as too rough
