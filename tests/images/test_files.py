@@ -95,7 +95,7 @@ def test_thumbnails_and_masks_are_no_pages(
     with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as tiff:
         tiff.pages[0 if first else 1].tags[254].overwrite(kind)  # type: ignore[union-attr]  # no masks are written
     photo = read_photo(tmp_path / "in.tif", max_pixels=image.width * image.height)
-    assert (photo.following, photo.sixteen_bit) == ((), depth is np.uint16)
+    assert (photo.more_frames, photo.sixteen_bit) == ((), depth is np.uint16)
     np.testing.assert_allclose(photo.color * 255, np.asarray(image), atol=0.01)
     with pytest.raises(InputError, match="pixels, more than"):
         read_photo(tmp_path / "in.tif", max_pixels=image.width * image.height - 1)
@@ -345,7 +345,7 @@ def test_heic(image: Image.Image, tmp_path: Path) -> None:
     pictures.add_from_pillow(image)
     pictures.save(tmp_path / "in.heic", quality=95, primary_index=1)
     photo = read_photo(tmp_path / "in.heic")
-    assert (photo.size, photo.following) == ((36, 48), ()), "the one that programs show"
+    assert (photo.size, photo.more_frames) == ((36, 48), ()), "the one that programs show"
     assert np.abs(photo.color * 255 - np.asarray(image, np.float32)).mean() < 6
 
 
@@ -406,7 +406,7 @@ def test_limits_of_formats(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be lossless"):
         check_fits(tmp_path / "a.jpg", (10, 10), plain, Encoding(lossless=True))
     with pytest.raises(RequestError, match="holds one image, and the input has 2"):
-        check_fits(tmp_path / "a.jpg", (10, 10), replace(plain, following=(plain,)))
+        check_fits(tmp_path / "a.jpg", (10, 10), replace(plain, more_frames=(plain,)))
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ class Photo:
     """Colour (H, W, 3) in sRGB and, where there is transparency, alpha (H, W, 1), both 0 to 1.
 
     `own_color` is the colour of the input in the file's own profile where that is not sRGB. `sixteen_bit` images have
-    more than eight bits a channel. Of an animation or of a file of several pages this is the first image, and the
-    others are `following` it; `duration` is in milliseconds. `notes` say what of the file could not be kept.
+    more than eight bits a channel. Of an animation or of a file of several pages this is the first frame, and the
+    others are `more_frames`; `duration` is in milliseconds. `notes` say what of the file could not be kept.
     """
 
     color: FloatImage
@@ -32,7 +32,7 @@ class Photo:
     format: str = "PNG"
     metadata: Metadata = NO_METADATA
     own_color: FloatImage | None = None
-    following: tuple[Photo, ...] = ()
+    more_frames: tuple[Photo, ...] = ()
     duration: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -49,7 +49,7 @@ class Photo:
     @property
     def frames(self) -> tuple[Photo, ...]:
         """The image itself and those that follow it."""
-        return (self, *self.following)
+        return (self, *self.more_frames)
 
     def with_color(self, color: FloatImage) -> Photo:
         """The same photo enlarged: with other colour, given in sRGB, and all else resized to it."""
@@ -60,18 +60,18 @@ class Photo:
 
     def without_profile(self) -> Photo:
         """The same photo with its colours in sRGB."""
-        frames = tuple(frame.without_profile() for frame in self.following)
-        return replace(self, own_color=None, metadata=replace(self.metadata, icc_profile=None), following=frames)
+        frames = tuple(frame.without_profile() for frame in self.more_frames)
+        return replace(self, own_color=None, metadata=replace(self.metadata, icc_profile=None), more_frames=frames)
 
     def without_alpha(self) -> Photo:
         """The same photo without its transparency, the colour as it is under it."""
-        return replace(self, alpha=None, following=tuple(frame.without_alpha() for frame in self.following))
+        return replace(self, alpha=None, more_frames=tuple(frame.without_alpha() for frame in self.more_frames))
 
     def on(self, background: tuple[int, int, int]) -> Photo:
         """The same photo put on a background in sRGB, 0 to 255."""
-        following = tuple(frame.on(background) for frame in self.following)
+        more_frames = tuple(frame.on(background) for frame in self.more_frames)
         if self.alpha is None:
-            return replace(self, following=following)
+            return replace(self, more_frames=more_frames)
         behind = np.array(background, np.float32) / np.float32(255)
         neutral = len(set(background)) == 1
         if self.grey and not neutral:  # it becomes one in colour, which a grey profile does not describe
@@ -81,7 +81,7 @@ class Photo:
         own = self.own_color
         if own is not None and transform is not None:
             own = own * self.alpha + transform.color_of(behind) * (1 - self.alpha)
-        return replace(self, color=color, own_color=own, alpha=None, following=following)
+        return replace(self, color=color, own_color=own, alpha=None, more_frames=more_frames)
 
     def channels(self) -> FloatImage:
         """All channels as they go into a file: (H, W, C), C = 1 to 4, in the file's own colours."""

@@ -111,7 +111,7 @@ def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None
         frame = _frame(image, file, number, alone=len(numbers) == 1)
         duration = image.info.get("duration")  # some formats know it only once the frame is loaded
         frames.append(replace(frame, duration=None if duration is None else round(duration)))
-    return replace(frames[0], following=tuple(frames[1:]))
+    return replace(frames[0], more_frames=tuple(frames[1:]))
 
 
 def _check_size(width: int, height: int, path: str, max_pixels: int | None) -> None:
@@ -196,7 +196,7 @@ def _tiff_without_pillow(file: BinaryIO, path: str, max_pixels: int | None) -> P
             raise InputError(f"{path} is a TIFF that is not read: {error}.", "Save it as RGB with 16 bits.") from error
         pixels = upright_pixels(pixels, page.orientation)
         frames.append(from_channels(pixels, "TIFF", page.metadata, sixteen_bit=page.depth > 8))
-    return replace(frames[0], following=tuple(frames[1:]))
+    return replace(frames[0], more_frames=tuple(frames[1:]))
 
 
 def _jpeg_depth(file: BinaryIO) -> int | None:

@@ -68,9 +68,9 @@ _LONGEST_COMMENT = 65_000
 def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAULT) -> None:
     """Raise `RequestError` where the format of `path` cannot hold `photo` at such a size, or not as asked."""
     format, transparent = encoding.of(path), photo.transparent and encoding.background is None
-    if photo.following and not format.several:
+    if photo.more_frames and not format.several:
         raise RequestError(
-            f"{path}: {format.name} holds one image, and the input has {1 + len(photo.following)}.",
+            f"{path}: {format.name} holds one image, and the input has {1 + len(photo.more_frames)}.",
             "Write GIF, WebP, PNG, TIFF or AVIF.",
         )
     if transparent and not format.transparency:
@@ -156,7 +156,7 @@ def prepared(photo: Photo, format: Format) -> Photo:
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """Encode in memory first, so that errors of writing are the system's and not a codec's."""
     photo, buffer = prepared(photo, format), io.BytesIO()
-    if photo.sixteen_bit and format.sixteen_bit and not photo.following:
+    if photo.sixteen_bit and format.sixteen_bit and not photo.more_frames:
         rows.write_channels(photo, photo.size, [photo.channels()], buffer, format.name)
         return buffer.getvalue()
     if format.name == "TIFF":
@@ -203,10 +203,13 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
 
 def _sequence(photo: Photo, format: Format) -> dict[str, Any]:
     """Options for Pillow to write an animation or pages: frames, durations and the number of plays."""
-    if not photo.following:
+    if not photo.more_frames:
         return {}
-    options: dict[str, Any] = {"save_all": True, "append_images": [_image(frame, format) for frame in photo.following]}
-    durations = [frame.duration for frame in (photo, *photo.following)]
+    options: dict[str, Any] = {
+        "save_all": True,
+        "append_images": [_image(frame, format) for frame in photo.more_frames],
+    }
+    durations = [frame.duration for frame in photo.frames]
     if any(duration is not None for duration in durations):
         options["duration"] = [duration or 0 for duration in durations]
     plays = photo.metadata.plays

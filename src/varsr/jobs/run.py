@@ -90,7 +90,7 @@ class Run:
                 yield _settled(item)
             elif isinstance(item, Result) and isinstance(item.request, FrameRequest):
                 opened = item.request.opened
-                frames = chain([item], islice(results, len(opened.photo.following)))
+                frames = chain([item], islice(results, len(opened.photo.more_frames)))
                 yield self._compute(opened, cast("Iterator[Result]", frames), writers)
 
     def _upscaled(self, prefetch: Prefetch) -> Iterator[Result | Item]:
@@ -119,12 +119,12 @@ class Run:
         except Exception as error:
             deque(frames, maxlen=0)  # the other frames, which are not computed unless they are asked for
             return _settled(failed(outcome, error, time.monotonic() - started))
-        return writers.submit(self._write, outcome, replace(photos[0], following=tuple(photos[1:])), started)
+        return writers.submit(self._write, outcome, replace(photos[0], more_frames=tuple(photos[1:])), started)
 
     @staticmethod
     def _is_streamed(opened: OpenedJob, frame: Result) -> bool:
         """True for a result that is so large that it is written row by row."""
-        whole = bool(opened.photo.following) or opened.job.target == STREAM
+        whole = bool(opened.photo.more_frames) or opened.job.target == STREAM
         return not whole and math.prod(frame.size) >= STREAM_ABOVE_PIXELS
 
     def _write(self, outcome: Outcome, result: Photo, started: float) -> Outcome:

@@ -19,7 +19,7 @@ from varsr.model.config import TRAINING_STEPS, CorrectorConfig
 from varsr.model.guidance import POSITIVE, guide
 from varsr.model.layers import LayerNorm, Linear, modulated_norm
 
-Draw = Callable[[int], Tensor]
+NoiseSource = Callable[[int], Tensor]
 """Draw n of a sampler: 0 is the start, then one after each step but the last. (T, L, Z)."""
 
 
@@ -113,7 +113,7 @@ class Corrector(nn.Module):
         """The timesteps of some steps as the network's input, (steps, frequencies)."""
         return torch.stack([self.timesteps[step.timestep] for step in steps])
 
-    def sample(self, z: Tensor, guidance_scale: float, noise: Draw, steps: int, gain: float) -> Tensor:
+    def sample(self, z: Tensor, guidance_scale: float, noise: NoiseSource, steps: int, gain: float) -> Tensor:
         """Condition z (G, T, L, C), before its normalization -> residual of the latent (T, L, Z), float32.
 
         The respaced sampler takes `steps` steps; `gain` multiplies its sample to give the residual.

@@ -87,7 +87,7 @@ class Result:
         """The whole result with everything that belongs to it."""
         color = np.concatenate(list(self._bands))  # raises where the request was refused
         assert self.source is not None
-        return replace(self.source.with_color(color), following=())
+        return replace(self.source.with_color(color), more_frames=())
 
     def image(self) -> ImageLike:
         """The whole result in the kind of the request."""

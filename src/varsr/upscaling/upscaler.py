@@ -138,7 +138,7 @@ class Upscaler:
         """Upscale a photo with all its frames, at a size or to one (height, width). Raises as `upscale` does."""
         results = self.upscale_many(Request(frame, size, options, on_progress) for frame in photo.frames)
         first, *others = [result.photo() for result in results]
-        return replace(first, following=tuple(others))
+        return replace(first, more_frames=tuple(others))
 
     @property
     def model(self) -> VARSR:
