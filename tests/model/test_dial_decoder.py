@@ -37,7 +37,8 @@ def test_it_computes_what_training_does(realism: float) -> None:
     for name in [name for name in weights if name.endswith("dial")]:
         weights[name] = torch.randn_like(weights[name])
     trained.load_state_dict(weights)
-    weights |= {name: values for name, values in decoder.state_dict().items() if name.startswith("latent.")}
+    for name, values in decoder.latent.state_dict().items():
+        weights[f"latent.{name}"] = 0.1 * torch.randn_like(values)
     weights["latent.gate"] = torch.zeros(16)
     weights["conv_in.weight"] = weights["conv_in.weight"] / 2
     weights |= {f"conv_out.{kind}": 2 * weights[f"conv_out.{kind}"] for kind in ("weight", "bias")}
