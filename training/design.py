@@ -42,7 +42,7 @@ PRESET = Preset(
     decode_window=2,
     color_fix="none",
 )
-"""How it is used; the corrector's gain is measured in training."""
+"""Inference defaults; the corrector's gain is measured in training."""
 
 
 def initialize(module: nn.Module) -> None:

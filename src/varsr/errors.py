@@ -49,9 +49,6 @@ class DeviceError(VarsrError):
     exit_code = 6
 
 
-LITTLE_MEMORY = "There is too little memory for this image."
-
-
 class TooLittleMemoryError(VarsrError):
     """The machine or the accelerator has too little memory."""
 
@@ -76,6 +73,15 @@ class UnforeseenError(VarsrError):
             "This is a bug: please report it with the output of `debug`.",
         )
         self.__cause__ = error
+
+
+def as_varsr_error(error: Exception) -> VarsrError:
+    """One of varsr's errors as it is; too little memory and everything unforeseen as the error that stands for it."""
+    if isinstance(error, VarsrError):
+        return error
+    if isinstance(error, MemoryError):
+        return TooLittleMemoryError("There is too little memory for this image.", "Close other programs.")
+    return UnforeseenError(error)
 
 
 def describe(error: BaseException) -> str:

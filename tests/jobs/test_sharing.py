@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from varsr.images.size import TargetSize
 from varsr.jobs.outcome import Policy
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.preflight import prepare
 from varsr.jobs.run import Run
 from varsr.runtime.worker import DeviceThread
 from varsr.upscaling.progress import Progress
@@ -150,3 +153,24 @@ def test_what_fails_beside_the_program_is_the_pictures_failure(
     with pytest.raises(TooLittleMemoryError), Image.open(job.source) as image:
         upscaler.upscale(image, 2, OPTIONS, seen.append)
     assert {progress.done for progress in seen} == {0}, "what was not done is not counted"
+
+
+def test_images_are_let_go_when_they_are_done(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one too."""
+    read: list[weakref.ref[Any]] = []
+
+    def noted(*arguments: Any) -> Any:
+        photo = prepare(*arguments)
+        read.append(weakref.ref(photo))
+        return photo
+
+    monkeypatch.setattr("varsr.jobs.prefetch.AHEAD_PIXELS", 1)
+    monkeypatch.setattr("varsr.jobs.prefetch.prepare", noted)
+    jobs = pictures(tmp_path, [3 * upscaler.model.config.tile_side] * 40)
+    is_kept = []
+    for _ in Run(upscaler, jobs, JobSettings(TargetSize(scale=1), OPTIONS)):
+        gc.collect()
+        is_kept.append(read[0]() is not None)
+    assert not is_kept[30]

@@ -10,7 +10,7 @@ import sys
 import traceback
 from io import TextIOWrapper
 
-from varsr.errors import LITTLE_MEMORY, OutputError, TooLittleMemoryError, VarsrError
+from varsr.errors import OutputError, RequestError, VarsrError, as_varsr_error
 
 _OPTION = re.compile(r"`([a-z][a-z_]*)`")
 
@@ -34,29 +34,19 @@ class Messages:
         logger.setLevel(logging.INFO)
         logger.addHandler(_Handler(self))
 
-    def advice(self, error: VarsrError) -> str:
-        """An error's advice, its options as they are typed."""
-        return as_typed(error.advice)
-
     def complain(self, text: str) -> None:
         """A failure that does not end the program."""
         print(f"varsr: {text}", file=sys.stderr, flush=True)
 
-    def fail(self, error: BaseException) -> int:
+    def fail(self, error: Exception) -> int:
         """Report an error in one line, under --debug with its traceback; return the exit code."""
-        if self.debug:
-            traceback.print_exception(error)
-        if isinstance(error, MemoryError):
-            error = TooLittleMemoryError(LITTLE_MEMORY, "Close other programs.")
-        if isinstance(error, VarsrError):
-            self.complain(f"{one_line(error)} {self.advice(error)}")
-            return error.exit_code
+        self.trace(error)
         if isinstance(error, BrokenPipeError):
             self.complain("Standard output was closed by the program that read it.")
             return OutputError.exit_code
-        words = f"{type(error).__name__}: {one_line(error)}"
-        self.complain(f"Unexpected error ({words}). This is a bug: please report it with the output of --debug.")
-        return 1
+        known = as_varsr_error(error)
+        self.complain(in_words(known))
+        return known.exit_code
 
     def trace(self, error: BaseException | None) -> None:
         """The traceback of an error that costs one file alone, under --debug."""
@@ -77,9 +67,18 @@ def _as_on_disk(error: UnicodeError) -> tuple[bytes, int]:
     return os.fsencode(error.object[error.start : error.end]), error.end
 
 
-def one_line(error: BaseException) -> str:
-    """An error's words without line breaks, its options as they are typed."""
-    return as_typed(" ".join(str(error).split()))
+def one_line(error: VarsrError) -> str:
+    """An error's sentence without line breaks, its options as they are typed.
+
+    Only requests name options there. The other sentences may hold the name of a file with backticks in it.
+    """
+    sentence = " ".join(str(error).split())
+    return as_typed(sentence) if isinstance(error, RequestError) else sentence
+
+
+def in_words(error: VarsrError) -> str:
+    """An error's sentence and advice in one line."""
+    return f"{one_line(error)} {as_typed(error.advice)}"
 
 
 def as_typed(text: str) -> str:

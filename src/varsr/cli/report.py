@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from varsr.cli.console import messages, one_line
+from varsr.cli.console import in_words, messages, one_line
 from varsr.images.size import Size
 from varsr.jobs.outcome import Outcome
 from varsr.jobs.plan import Job
@@ -73,7 +73,7 @@ def summarize(outcomes: Sequence[Outcome], run: Run, planned: int) -> None:
     counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed")}
     for outcome in outcomes:
         if outcome.error:
-            messages.complain(f"{outcome.job.source}: {one_line(outcome.error)} {messages.advice(outcome.error)}")
+            messages.complain(f"{outcome.job.source}: {in_words(outcome.error)}")
     left = planned - len(outcomes)
     words = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not begun"] if left else [])
     messages.say(", ".join(words) + ".")

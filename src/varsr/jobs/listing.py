@@ -8,7 +8,7 @@ from pathlib import Path
 
 from varsr.errors import InputError, describe
 from varsr.images.formats import READ_SUFFIXES
-from varsr.storage.local import is_special
+from varsr.storage.local import exists, is_special
 
 IGNORED_FOLDERS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
 """Folders in which network drives and Windows keep thumbnails and what was deleted."""
@@ -16,7 +16,7 @@ IGNORED_FOLDERS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
 
 def expanded(given: Path) -> list[Path]:
     """The paths that a pattern stands for, where the shell left it as it is; anything else itself."""
-    if not glob.has_magic(str(given)) or _exists(given):
+    if not glob.has_magic(str(given)) or exists(given):
         return [given]
     found = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207, a pattern may be absolute
     return [Path(name) for name in found] or [given]
@@ -56,10 +56,3 @@ def is_folder(path: Path) -> bool:
 
 def _is_shown(folder: str) -> bool:
     return not folder.startswith(".") and folder not in IGNORED_FOLDERS
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from varsr.errors import LITTLE_MEMORY, TooLittleMemoryError, UnforeseenError, VarsrError
+from varsr.errors import VarsrError, as_varsr_error
 from varsr.images.size import Size
 from varsr.jobs.plan import Job
 
@@ -56,8 +56,4 @@ class Skipped:
 
 def failed(outcome: Outcome, error: Exception, seconds: float) -> Outcome:
     """The outcome of a job that raised: one of varsr's errors as it is, any other as an `UnforeseenError`."""
-    if isinstance(error, MemoryError):
-        error = TooLittleMemoryError(LITTLE_MEMORY, "Close other programs.")
-    elif not isinstance(error, VarsrError):
-        error = UnforeseenError(error)
-    return replace(outcome, status="failed", error=error, seconds=seconds)
+    return replace(outcome, status="failed", error=as_varsr_error(error), seconds=seconds)

@@ -18,9 +18,8 @@ from varsr.jobs.preflight import prepare
 from varsr.storage.streams import STREAM
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.request import FOUR_TIMES, Request
+from varsr.upscaling.scheduler import AHEAD_PIXELS
 
-AHEAD_PIXELS = 8_000_000
-"""Pixels of images that wait to be asked for, from which no further file is read."""
 AHEAD_FILES = 64
 """Files that wait, from which no further one is read."""
 PATIENCE = 0.3  # seconds; a thread that is not blocked has ended by then, which the interpreter's own end asks for

@@ -12,7 +12,7 @@ from varsr.images.read import read_photo, read_stream
 from varsr.images.write import Encoding
 from varsr.jobs.outcome import Policy, Skipped
 from varsr.jobs.plan import Job
-from varsr.storage.local import is_special
+from varsr.storage.local import exists, is_special
 from varsr.storage.streams import STREAM, standard_input
 
 
@@ -87,7 +87,7 @@ def check_target(path: Path, overwrite: bool) -> None:
 
 def check_folder(path: Path) -> None:
     """Raise `OutputError` now where files could not be written into a folder, or into one made there later."""
-    there = next((folder for folder in (path, *path.parents) if _is_there(folder)), Path())
+    there = next((folder for folder in (path, *path.parents) if exists(folder)), Path())
     try:
         if not there.is_dir():
             raise OutputError(f"{there} is not a folder.", "Choose another folder with `output_dir`.")
@@ -97,13 +97,6 @@ def check_folder(path: Path) -> None:
         raise OutputError(
             f"Nothing can be written to the folder {path} ({describe(error)}).", "Choose another with `output_dir`."
         ) from error
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # in a folder that may not be looked into
-        return False
 
 
 def create_folder(path: Path) -> None:

@@ -100,8 +100,10 @@ class Run:
                 yield item
                 continue
             upscaler = self._model.load() if isinstance(self._model, ModelChoice) else self._model
-            self._stream = upscaler.upscale_many(chain([item], prefetch))
+            self._stream = upscaler.upscale_many(chain(iter([item]), prefetch))
+            del item  # else the first image, like a list that `chain` holds, would stay in memory until the end
             yield from self._stream
+            return
 
     def _compute(self, opened: OpenedJob, frames: Iterator[Result], writers: ThreadPoolExecutor) -> Future[Outcome]:
         """Compute the frames of a file, each before the next one is asked for, and have it written."""

@@ -54,6 +54,14 @@ def is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+def exists(path: Path) -> bool:
+    """True for a path that exists; False too in a folder that may not be looked into."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 @contextmanager
 def _written_into(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="varsr-") as folder:

@@ -17,6 +17,8 @@ from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import Sampling
 from varsr.upscaling.options import Options
 
+PUBLISHED = InferenceConfig()
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -27,20 +29,20 @@ class Preset:
 
     realism: float = 1.0
     """Realism of a decoder with a dial, from 0 to 1; for others a factor of the guidance scale."""
-    guidance_scale: float = 6.0
+    guidance_scale: float = PUBLISHED.guidance_scale
     """Guidance scale for an image of a single tile."""
     guidance_scale_tiled: float = 7.0
     """Guidance scale for an image of several tiles."""
-    guided_scales: int = 10
+    guided_scales: int = PUBLISHED.guided_scales
     """Number of the last scales that are guided; more than a model has means all."""
-    guided_tokens: float = 1.0
+    guided_tokens: float = PUBLISHED.guided_tokens
     """Share of the computed tokens of the last scale that also get the negative pass, in (0, 1]."""
-    keep_ratio: float = 1.0
+    keep_ratio: float = PUBLISHED.keep_ratio
     """Share of the tokens of the last 2 scales that are computed, in (0, 1]."""
-    fidelity: float = 0.0
+    fidelity: float = PUBLISHED.fidelity
     """From 0, the code of each token, to 1, the mean of all codes by their probability."""
-    corrector_steps: int = 10
-    corrector_gain: float = 0.6
+    corrector_steps: int = PUBLISHED.corrector_steps
+    corrector_gain: float = PUBLISHED.corrector_gain
     tile_overlap: float = 0.25
     """Share of a tile's side that neighbours have in common when they are predicted, in [0, 1)."""
     decode_overlap: float = 0.25
@@ -183,7 +185,7 @@ def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings
         tile_overlap=overlap,
         decode_overlap=max(overlap, math.ceil(chosen.decode_overlap * side)),
         # Windows of several tiles may be an eighth larger, if fewer are needed then; a single tile is decoded as it is.
-        window_sides=range(window, window + (side * chosen.decode_window // 8 if chosen.decode_window > 1 else 0) + 1),
+        window_sides=range(window, window + (window // 8 if chosen.decode_window > 1 else 0) + 1),
         color_fix=chosen.color_fix,
         realism=chosen.realism,
     )

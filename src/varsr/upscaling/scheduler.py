@@ -20,7 +20,7 @@ from varsr.tiling.grid import Tile
 from varsr.upscaling.progress import ProgressCounter
 
 AHEAD_PIXELS = 8_000_000
-"""Pixels of images pulled before their turn from which no further one is pulled."""
+"""Pixels of images that wait for their turn, from which no further one is read or pulled."""
 
 T = TypeVar("T")
 
