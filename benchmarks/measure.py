@@ -27,13 +27,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.report import cases_of, real_esrgan
-from varsr import Options, Upscaler, __version__
+from varsr import Options, RequestError, Upscaler, __version__
 from varsr.evaluation.benchmark import describe
-from varsr.evaluation.metrics import MEASURES
+from varsr.evaluation.evaluate import read_color
+from varsr.evaluation.inputs import make_input
+from varsr.evaluation.measures import Convention
+from varsr.evaluation.measures import measure as measure_image
+from varsr.evaluation.methods import RealEsrgan
 from varsr.images.photo import Photo
+from varsr.tiling.array import FloatImage
 
 PHOTO = Path("tests/data/dandelion.jpg")
+SHARP_SIDE = 384  # pixels of photographs on which quality is measured
 SIDES = (256, 512)  # pixels of inputs that are upscaled by 4
 OPTIONS = {
     "default": Options(),
@@ -132,8 +137,8 @@ def read_image(side: int) -> Image.Image:
 def rival(side: int) -> dict[str, Any] | None:
     """Real-ESRGAN x4plus and mini in turn, both loaded, 3 times, on the same photo; None without it."""
     try:
-        restore = real_esrgan()
-    except (ImportError, AssertionError):
+        real_esrgan = RealEsrgan()
+    except RequestError:
         return None
     upscaler = Upscaler.from_pretrained("mini")
     image = read_image(side)
@@ -141,7 +146,7 @@ def rival(side: int) -> dict[str, Any] | None:
     seconds: dict[str, list[float]] = {"Real-ESRGAN x4plus": [], "mini": [], "mini fast": []}
     for _ in range(3):
         for name, call in (
-            ("Real-ESRGAN x4plus", partial(restore, color, color)),
+            ("Real-ESRGAN x4plus", partial(real_esrgan.enlarge, color, (4 * side, 4 * side))),
             ("mini", partial(upscaler.upscale, image)),
             ("mini fast", partial(upscaler.upscale, image, options=OPTIONS["--speed fast"])),
         ):
@@ -154,18 +159,24 @@ def rival(side: int) -> dict[str, Any] | None:
 def quality(photographs: Path) -> dict[str, Any]:
     """Time and fidelity of mini under several options, on degraded photographs that no training saw."""
     upscaler = Upscaler.from_pretrained("mini")
-    cases = cases_of(photographs / "test", "hard")
+    files = sorted((photographs / "test").glob("*.png"))
+    pairs = [make_input(_middle(read_color(file)), "realesrgan", 4, seed) for seed, file in enumerate(files)]
     rows = {}
     for name, options in OPTIONS.items():
         began = time.monotonic()
-        results = [upscaler.upscale_photo(Photo(c.low), c.sharp.shape[:2], options).color for c in cases]
+        results = [upscaler.upscale_photo(Photo(low), sharp.shape[:2], options).color for low, sharp in pairs]
         seconds = time.monotonic() - began
-        metrics = {
-            kind: float(np.mean([MEASURES[kind][0](x, c.sharp) for x, c in zip(results, cases, strict=True)]))
-            for kind in ("PSNR-Y", "SSIM", "HaarPSI")
-        }
-        rows[name] = {"seconds": seconds} | metrics
-    return {"photographs": len(cases), "side": cases[0].sharp.shape[0], "options": rows}
+        found = [
+            measure_image(("psnr", "ssim", "haarpsi"), result, sharp, Convention())
+            for result, (_, sharp) in zip(results, pairs, strict=True)
+        ]
+        rows[name] = {"seconds": seconds, **{k: float(np.mean([f[k] for f in found])) for k in found[0]}}
+    return {"photographs": len(pairs), "side": SHARP_SIDE, "options": rows}
+
+
+def _middle(image: FloatImage) -> FloatImage:
+    top, left = ((length - SHARP_SIDE) // 2 for length in image.shape[:2])
+    return image[max(top, 0) :, max(left, 0) :][:SHARP_SIDE, :SHARP_SIDE]
 
 
 if __name__ == "__main__":

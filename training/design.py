@@ -1,14 +1,20 @@
-"""The design of varsr-mini, and new weights for it."""
+"""The design of mini and its preset, and new weights for it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from varsr.model.config import CorrectorConfig, ModelConfig, PrefixConfig, TokenizerConfig, TransformerConfig
+from varsr.model.config import (
+    CorrectorConfig,
+    DialConfig,
+    ModelConfig,
+    PrefixConfig,
+    TokenizerConfig,
+    TransformerConfig,
+)
 from varsr.upscaling.preset import Preset
 
 MINI = ModelConfig(
@@ -18,28 +24,26 @@ MINI = ModelConfig(
         channels=32,
         multipliers=(1, 2),
         encoder_blocks=2,
-        decoder_blocks=3,
-        stem=4,
+        stem=8,
         attention=False,
         residual=True,
-        input_path=True,
-        input_blocks=16,
     ),
-    prefix=PrefixConfig(widths=(96, 192), stem=4),
+    prefix=PrefixConfig(widths=(96, 192), stem=8),
     transformer=TransformerConfig(depth=6, width=256, heads=4),
     corrector=CorrectorConfig(width=192, blocks=3),
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
+    dial=DialConfig(),
 )
 PRESET = Preset(
-    guidance_scale=4.0,
-    guidance_scale_tiled=4.0,
+    realism=0.85,
+    guidance_scale=1.0,
+    guidance_scale_tiled=1.0,
     guided_scales=2,
     keep_ratio=0.3,
     fidelity=1.0,
     corrector_steps=5,
     tile_overlap=0.0,
     decode_overlap=0.125,
-    decode_window=2,
     color_fix="none",
 )
 """Inference defaults; the corrector's gain is measured in training."""
@@ -55,11 +59,3 @@ def initialize(module: nn.Module) -> None:
             values += 1
         with torch.no_grad():
             parameter.copy_(values)
-
-
-def adopt(module: nn.Module, values: Mapping[str, Tensor]) -> None:
-    """Take over what an earlier run learned, under the same names; what it did not know stays as it is."""
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name in values:
-                parameter.copy_(values[name])

@@ -1,4 +1,4 @@
-"""A training run that can be stopped at any moment: its budget, its state on disk, its log."""
+"""A training run that can be stopped at any moment: its options, its budget, its state on disk, its log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from varsr.storage.local import replacing
 
 
-def stage_parser(doc: str | None, minutes: float) -> argparse.ArgumentParser:
-    """The command line that all stages share."""
+def stage_parser(doc: str | None, minutes: float, rate: float) -> argparse.ArgumentParser:
+    """The options that all stages share."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
-    parser.add_argument("photographs", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--minutes", type=float, default=minutes)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("photographs", type=Path, nargs="+", help="folders to learn from")
+    parser.add_argument("--validation", type=Path, nargs="+", required=True, help="folders to measure on")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the state and the log")
+    parser.add_argument("--minutes", type=float, default=minutes, help="budget; a run goes on until it is spent")
+    parser.add_argument("--save-every", type=float, default=300, help="seconds between saved states")
+    parser.add_argument("--rate", type=float, default=rate, help="highest learning rate")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     return parser
 
@@ -158,3 +160,20 @@ class Trained:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
         self.use_float32_weights()
+
+
+class RunningMeans:
+    """Means of losses over about the last hundred steps, kept on the device so that no step waits for them."""
+
+    def __init__(self) -> None:
+        self.means: dict[str, Tensor] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Take in one step's losses."""
+        for name, value in values.items():
+            new = value.detach().float()
+            self.means[name] = torch.lerp(self.means.get(name, new), new, 0.01)
+
+    def read(self) -> dict[str, float]:
+        """The means as numbers."""
+        return {name: float(value) for name, value in self.means.items()}

@@ -6,7 +6,7 @@ A message names an option in backticks, in Python's spelling; the command line s
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class VarsrError(Exception):
@@ -17,6 +17,10 @@ class VarsrError(Exception):
     def __init__(self, sentence: str, advice: str) -> None:
         super().__init__(sentence)
         self.advice = advice
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes, whatever arguments the class takes."""
+        return _restored, (type(self), str(self), self.advice)
 
 
 class RequestError(VarsrError):
@@ -73,6 +77,12 @@ class UnforeseenError(VarsrError):
             "This is a bug: please report it with the output of `debug`.",
         )
         self.__cause__ = error
+
+
+def _restored(kind: type[VarsrError], sentence: str, advice: str) -> VarsrError:
+    error = kind.__new__(kind)
+    VarsrError.__init__(error, sentence, advice)
+    return error
 
 
 def as_varsr_error(error: Exception) -> VarsrError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,30 +16,28 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.golden import DATA
+from tests.nano import DIAL_LIKE
+from training import export
 from training.decoder import dial, faithful
-from training.decoder.degradation import degrade, gaussian_kernels, jpeg, sinc_kernels
-from training.decoder.dial import texture_loss
+from training.decoder.dial import lattice_loss
 from training.decoder.discriminator import Discriminator, hinge_loss
-from training.decoder.features import Features
+from training.decoder.features import Features, texture_loss
 from training.decoder.network import Decoder, DecoderConfig
 from training.decoder.pages import draw_page
 from training.decoder.teacher import Teacher
+from training.design import PRESET
+from training.tokens import batches, tokenizer, transformer
+from varsr import Upscaler
+from varsr.model.config import PrefixConfig
 
-SMALL = DecoderConfig(width=8, blocks=2, half=4, full=4)
+SMALL = DecoderConfig(width=16, blocks=3, half=8, full=8)
+TOKENS = replace(DIAL_LIKE, tokenizer=replace(DIAL_LIKE.tokenizer, stem=8), prefix=PrefixConfig((8,), stem=16))
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
     random.seed(0)
-
-
-@pytest.fixture
-def photograph() -> torch.Tensor:
-    """(1, 3, 160, 160)."""
-    with Image.open(DATA / "dandelion.jpg") as image:
-        pixels = np.asarray(image.crop((0, 0, 160, 160)), np.float32) / 255
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
 def test_the_dial_moves_the_result_and_zero_leaves_it() -> None:
@@ -51,31 +50,6 @@ def test_the_dial_moves_the_result_and_zero_leaves_it() -> None:
     assert (zero - one).abs().max() > 1e-5
     mixed = decoder(enlarged, torch.tensor([0.0, 1.0]).view(2, 1, 1, 1))
     torch.testing.assert_close(mixed, torch.stack((zero[0], one[1])))
-
-
-def test_clean_inputs_are_reduced_by_bicubic_alone(photograph: torch.Tensor) -> None:
-    pair = photograph.repeat(2, 1, 1, 1)
-    small = degrade(pair, 40, torch.ones(2), torch.tensor([True, False]))
-    reference = torch.nn.functional.interpolate(pair[:1], (40, 40), mode="bicubic", antialias=True).clamp(0, 1)
-    assert (small[:1] - reference).abs().max() <= 0.51 / 255
-    assert (small[1] - reference[0]).abs().mean() > 1 / 255
-
-
-@pytest.mark.parametrize("quality", [30, 50, 75])
-def test_compression_is_that_of_jpeg(photograph: torch.Tensor, quality: int) -> None:
-    """Two encoders round differently; what they lose is the same."""
-    image = Image.fromarray((photograph[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, subsampling=2)
-    reference = torch.from_numpy(np.asarray(Image.open(buffer), np.float32) / 255).permute(2, 0, 1)
-    many = jpeg(photograph.repeat(8, 1, 1, 1), torch.full((8,), float(quality)))  # some with halved chroma
-    nearest = (many - reference).abs().mean((1, 2, 3)).min()
-    assert nearest < 0.5 * (photograph[0] - reference).abs().mean()
-
-
-def test_kernels_keep_the_brightness() -> None:
-    for kernels in (gaussian_kernels(15, torch.tensor([0.3, 3.0])), sinc_kernels(11, 2, torch.device("cpu"))):
-        torch.testing.assert_close(kernels.sum((1, 2)), torch.ones(2))
 
 
 def test_the_discriminator_learns_to_tell_images_apart() -> None:
@@ -127,18 +101,78 @@ def test_both_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     more = (
         "--start", str(tmp_path / "faithful" / "state.pt"), "--teacher", "none",
         "--features", str(tmp_path / "vgg16.safetensors"), "--pool", "4", "--window-share", "32",
-        "--faithful-share", "1", "--realistic-share", "4", "--discriminator-from-share", "0",
+        "--faithful-share", "1", "--realistic-share", "4",
     )  # fmt: skip
     first = train(dial, "dial", *more)
     assert train(dial, "dial", *more) > first > 0
 
 
-def test_a_stipple_where_the_target_is_flat_costs_most() -> None:
-    target = torch.full((1, 3, 48, 48), 0.5)
-    rough = target + 0.1 * torch.randn(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    stipple = torch.zeros(1, 3, 48, 48)
-    stipple[..., ::3, ::3] = 0.06
-    on_flat, on_rough = texture_loss(target + stipple, target), texture_loss(rough + stipple, rough)
-    assert float(texture_loss(rough, rough)) == 0
-    assert float(on_flat) > 5 * float(on_rough) > 0
-    assert float(texture_loss(target, rough)) > 1  # too smooth is as wrong as too rough
+def test_textures_are_told_apart_wherever_their_grains_lie() -> None:
+    """A stipple where the target is flat costs most; grain of the same kind costs little."""
+    features = Features()
+    for parameter in features.convs.parameters():
+        torch.nn.init.kaiming_normal_(parameter) if parameter.dim() > 1 else torch.nn.init.zeros_(parameter)
+    flat = torch.full((1, 3, 64, 64), 0.5)
+    grain, other_grain = (flat + 0.1 * torch.randn(1, 3, 64, 64) for _ in range(2))
+    stipple = flat.clone()
+    stipple[..., ::4, ::4] += 0.2
+
+    def loss(result: torch.Tensor, target: torch.Tensor) -> float:
+        with torch.no_grad():
+            maps = [[x * 1000 for x in features(image)] for image in (result, target)]
+            return float(texture_loss(*maps))
+
+    assert loss(grain, grain) == 0
+    assert loss(other_grain, grain) < 0.8 * loss(stipple, grain)
+    assert loss(stipple, flat) > 3
+
+
+def test_patterns_on_the_grid_are_told_from_grain() -> None:
+    flat = torch.full((2, 3, 64, 64), 0.5)
+    grain = flat + 0.05 * torch.randn(2, 3, 64, 64)
+    pattern = flat.clone()
+    pattern[..., 1::4, 2::4] += 0.05
+    assert lattice_loss(pattern, flat).min() > 1.5 * lattice_loss(grain, flat).max()
+    assert lattice_loss(flat, flat).max() < 1e-3
+    assert lattice_loss(flat + 0.1, flat).max() < 1e-3
+
+
+def test_the_token_stages_train_go_on_and_are_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokenizer, then transformer; the checkpoint of both is a model that upscales."""
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    with Image.open(DATA / "dandelion.jpg") as image:
+        image.resize((256, 256)).save(photographs / "a.png")
+    save_file(Decoder(SMALL).state_dict(), tmp_path / "decoder.safetensors")
+    for module in (tokenizer, transformer, export):
+        monkeypatch.setattr(module, "MINI", TOKENS)
+    monkeypatch.setattr(batches, "DecoderConfig", lambda: SMALL)
+    monkeypatch.setattr(tokenizer, "WARMUP", 1)
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(transformer, "PRESET", replace(PRESET, corrector_steps=2))
+    given = (str(photographs), "--validation", str(photographs), "--batch", "2")
+    decoder = ("--decoder", str(tmp_path / "decoder.safetensors"))
+
+    def steps(stage: ModuleType, run: str, *more: str) -> int:
+        log = tmp_path / run / "log.jsonl"
+        spent = json.loads(log.read_text().splitlines()[-1])["minutes"] if log.exists() else 0
+        arguments = [*given, *decoder, "--run", str(tmp_path / run), "--minutes", str(spent + 0.06), *more]
+        monkeypatch.setattr(sys, "argv", ["stage", *arguments])
+        stage.main()
+        last = json.loads(log.read_text().splitlines()[-1])
+        assert all(np.isfinite(value) for value in last.values())
+        return int(last["step"])
+
+    first = steps(tokenizer, "tokenizer")
+    assert steps(tokenizer, "tokenizer") > first > 0
+    runs = ("--tokenizer", str(tmp_path / "tokenizer"))
+    first = steps(transformer, "transformer", *runs)
+    assert steps(transformer, "transformer", *runs) > first > 0
+    output = tmp_path / "mini.safetensors"
+    monkeypatch.setattr(
+        sys, "argv", ["export", str(output), *decoder, *runs, "--transformer", str(tmp_path / "transformer")]
+    )
+    export.main()
+    with Image.open(DATA / "dandelion.jpg") as image:
+        result = Upscaler.from_checkpoint(output, device="cpu").upscale(image.resize((24, 20)), 2)
+    assert result.size == (48, 40)

@@ -9,11 +9,11 @@ import torch
 
 from tests.conftest import CPU, FLOAT32
 from tests.nano import NANO, write_nano
-from training import teacher_forcing
-from training.diffusion import corrector_loss
 from training.progress import Trained
-from training.teacher_forcing import forward_all_scales, prepare
-from training.tokenizer import Tokenizer, shorten
+from training.tokens import teacher_forcing
+from training.tokens.diffusion import corrector_loss
+from training.tokens.teacher_forcing import forward_all_scales, prepare
+from training.tokens.tokenizer import shorten
 from varsr.model import varsr as model_module
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
@@ -91,17 +91,3 @@ def test_shortened_latents_are_some_scales_sum() -> None:
     values = shorten(totals).flatten().tolist()
     assert set(values) == {0.0, 1.0, 2.0, 3.0}
     assert values.count(3.0) > 120
-
-
-def test_a_new_tokenizer_decodes_close_to_its_input() -> None:
-    from training.crops import Batch
-    from training.design import MINI
-    from training.tokenizer import new_tokenizer
-
-    tokenizer: Tokenizer = new_tokenizer(MINI, torch.float32)
-    upsampled = torch.rand(1, 3, 128, 128) * 2 - 1
-    batch = Batch(upsampled, upsampled, torch.zeros(1, dtype=torch.long))
-    with torch.no_grad():
-        decoded = tokenizer.decode(tokenizer.encode(batch), batch)
-    assert (decoded - upsampled).abs().mean() < 0.2
-    assert teacher_forcing.nearest(tokenizer.quantizer, torch.zeros(1, 2, 32)).shape == (1, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from training.decoder.degradation import degrade
 from training.decoder.network import SCALE
+from varsr.evaluation.degradation import Draws, degrade, reduce
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
@@ -26,8 +25,9 @@ _LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # BT.601, 16 to 235
 class Photographs:
     """Images of some folders as uint8 on a device, each also at half its size, drawn by the root of their areas."""
 
-    def __init__(self, folders: Sequence[Path], smallest: int, device: torch.device) -> None:
+    def __init__(self, folders: Sequence[Path], smallest: int, device: torch.device, seed: int) -> None:
         files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix in (".png", ".avif"))
+        self.draws = Draws.seeded(seed, device)
         self.images: list[Tensor] = []
         self.weights: list[float] = []
         with ProcessPoolExecutor() as pool:
@@ -42,38 +42,34 @@ class Photographs:
 
     def crops(self, count: int, side: int) -> Tensor:
         """(count, 3, side, side) float32 in [0, 1], turned and mirrored at random."""
-        crops = []
-        for image in random.choices(self.images, self.weights, k=count):
-            top, left = (random.randrange(length - side + 1) for length in image.shape[1:])
-            crop = torch.rot90(image[:, top : top + side, left : left + side], random.randrange(4), (1, 2))
-            crops.append(crop.flip(2) if random.random() < 0.5 else crop)
+        crops, rng = [], self.draws.batch
+        for image in rng.choices(self.images, self.weights, k=count):
+            top, left = (rng.randrange(length - side + 1) for length in image.shape[1:])
+            crop = torch.rot90(image[:, top : top + side, left : left + side], rng.randrange(4), (1, 2))
+            crops.append(crop.flip(2) if rng.random() < 0.5 else crop)
         return torch.stack(crops).float() / 255
 
     def pairs(self, count: int, side: int) -> tuple[Tensor, Tensor]:
         """Small (count, 3, side, side) and large crops (count, 3, 4 side, 4 side), degraded from mild to strong."""
         large = self.crops(count, SCALE * (side + 2 * MARGIN))
-        strength = torch.rand(count, device=large.device) ** 0.8
-        return _cropped_pair(large, strength, torch.rand(count, device=large.device) < CLEAN_SHARE)
+        strength = self.draws.uniform(count) ** 0.8
+        return cropped_pair(large, strength, self.draws.uniform(count) < CLEAN_SHARE, self.draws)
 
 
 class Validation:
     """Clean and degraded pairs of photographs kept out of training, the same every time."""
 
     def __init__(self, folders: Sequence[Path], device: torch.device, count: int = 32, side: int = 48) -> None:
-        state, torch_state = random.getstate(), torch.get_rng_state()
-        random.seed(7)
-        torch.manual_seed(7)
-        cpu = torch.device("cpu")
-        large = Photographs(folders, SCALE * (side + 2 * MARGIN), cpu).crops(count, SCALE * (side + 2 * MARGIN))
+        cpu, whole = torch.device("cpu"), SCALE * (side + 2 * MARGIN)
+        photographs = Photographs(folders, whole, cpu, seed=7)
+        large, strength = photographs.crops(count, whole), torch.full((count,), 0.6)
         self.pairs = {
             name: [
                 values.to(device)
-                for values in _cropped_pair(large, torch.full((count,), 0.6), torch.full((count,), name == "clean"))
+                for values in cropped_pair(large, strength, torch.full((count,), name == "clean"), photographs.draws)
             ]
             for name in ("clean", "degraded")
         }
-        random.setstate(state)
-        torch.set_rng_state(torch_state)
 
     @torch.inference_mode()
     def gain(self, restore: Callable[[Tensor], Tensor]) -> dict[str, float]:
@@ -110,7 +106,9 @@ def _read(file: Path) -> list[NDArray[np.uint8]]:
     return [np.array(image), np.array(half)]
 
 
-def _cropped_pair(large: Tensor, strength: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-    small = degrade(large, large.shape[-1] // SCALE, strength, clean)
+def cropped_pair(large: Tensor, strength: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Small and large images without the margin that degradation sees. Where `clean` (B), images are reduced alone."""
+    size = (large.shape[-1] // SCALE,) * 2
+    small = torch.where(clean.view(-1, 1, 1, 1), reduce(large, size), degrade(large, size, strength, draws))
     inner, large_inner = slice(MARGIN, -MARGIN), slice(SCALE * MARGIN, -SCALE * MARGIN)
     return small[:, :, inner, inner].contiguous(), large[:, :, large_inner, large_inner].contiguous()

@@ -5,14 +5,12 @@ python -m training.decoder.faithful photographs/train --validation photographs/v
 
 from __future__ import annotations
 
-import random
-
 import torch
 
 from training.decoder.data import Photographs, Validation, enlarge, pixel_loss
 from training.decoder.network import SCALE, DecoderConfig
-from training.decoder.stage import RunningMeans, Training, stage_parser
-from training.progress import TrainingRun
+from training.decoder.stage import Training
+from training.progress import RunningMeans, TrainingRun, stage_parser
 
 LOG_EVERY = 250
 
@@ -20,16 +18,16 @@ LOG_EVERY = 250
 def main() -> None:
     """Train until the budget is spent."""
     parser = stage_parser(__doc__, minutes=300, rate=4e-4)
+    parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
     parser.add_argument("--batch", type=int, default=16)
     options = parser.parse_args()
-    random.seed()
-    photographs = Photographs(options.photographs, SCALE * (options.side + 8), options.device)
     validation = Validation(options.validation, options.device)
     progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
     training = Training(DecoderConfig(), options.device, decay=0.999)
     state = progress.resume()
     if state:
         training.load(state["training"])
+    photographs = Photographs(options.photographs, SCALE * (options.side + 8), options.device, seed=progress.step)
     faithful = torch.zeros(options.batch, 1, 1, 1, device=options.device)
     means = RunningMeans()
 

@@ -1,11 +1,9 @@
-"""Shared by both stages: options, the decoder in training with its running mean, and means of losses."""
+"""Shared by both stages: the decoder in training with its running mean."""
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -16,20 +14,6 @@ from training.decoder.network import Decoder, DecoderConfig
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 DIAL_RATE = 10
 """The dial's biases start at zero and have far to go."""
-
-
-def stage_parser(doc: str | None, minutes: float, rate: float) -> argparse.ArgumentParser:
-    """The options of both stages."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
-    parser.add_argument("photographs", type=Path, nargs="+", help="folders to learn from")
-    parser.add_argument("--validation", type=Path, nargs="+", required=True, help="folders to measure on")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the state and the log")
-    parser.add_argument("--minutes", type=float, default=minutes, help="budget; a run goes on until it is spent")
-    parser.add_argument("--save-every", type=float, default=300, help="seconds between saved states")
-    parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
-    parser.add_argument("--rate", type=float, default=rate, help="highest learning rate")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    return parser
 
 
 def channels_last(module: AnyModule, device: torch.device) -> AnyModule:
@@ -101,20 +85,3 @@ class Training:
         self.mean.load_state_dict(state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
-
-
-class RunningMeans:
-    """Means of losses over about the last hundred steps, kept on the device so that no step waits for them."""
-
-    def __init__(self) -> None:
-        self.means: dict[str, Tensor] = {}
-
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Take in one step's losses."""
-        for name, value in values.items():
-            new = value.detach().float()
-            self.means[name] = torch.lerp(self.means.get(name, new), new, 0.01)
-
-    def read(self) -> dict[str, float]:
-        """The means as numbers."""
-        return {name: float(value) for name, value in self.means.items()}

@@ -13,6 +13,7 @@ import typer
 from varsr import __version__
 from varsr.cli.bench import bench
 from varsr.cli.console import messages, print_any_name
+from varsr.cli.evaluate import evaluate
 from varsr.cli.models import models
 from varsr.cli.options import Debug
 from varsr.cli.upscale import upscale
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(upscale)
+app.command()(evaluate)
 app.command()(bench)
 app.add_typer(models, name="models")
 

@@ -1,0 +1,40 @@
+"""Fidelity to a reference image: PSNR and SSIM."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from varsr.choices import ChannelsName
+from varsr.evaluation.metrics.channels import channels_of
+from varsr.evaluation.metrics.filters import gaussian_line, separable
+from varsr.tiling.array import FloatImage
+
+PEAK = 255.0
+
+
+def psnr(result: FloatImage, reference: FloatImage, channels: ChannelsName = "y") -> float:
+    """Peak signal-to-noise ratio in dB of two images (H, W, 3) in [0, 1]; infinite where they are equal."""
+    error = (channels_of(result, channels) - channels_of(reference, channels)).square().mean()
+    return math.inf if error == 0 else 10 * math.log10(PEAK**2 / float(error))
+
+
+def ssim(result: FloatImage, reference: FloatImage, channels: ChannelsName = "y") -> float:
+    """Structural similarity (Wang et al. 2004) of two images (H, W, 3) in [0, 1], at most 1.
+
+    The window is a Gaussian of 11 px with a deviation of 1.5 px, taken where it lies within the image.
+    """
+    x, y = (channels_of(image, channels)[:, None] for image in (result, reference))
+    window = gaussian_line(11, 1.5)
+
+    def local(z: Tensor) -> Tensor:
+        return separable(z, window)
+
+    mean_x, mean_y = local(x), local(y)
+    variance_x, variance_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
+    covariance = local(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return float((luminance * structure).mean())
