@@ -11,6 +11,7 @@ import pytest
 
 RANKS = (
     "cli",
+    "comparison",
     "evaluation",
     "jobs",
     "upscaling",

@@ -30,7 +30,9 @@ def recipes() -> dict[str, list[str]]:
 
 
 RECIPES = recipes()
-RUN = {to: codes for to, codes in RECIPES.items() if codes and "model" not in codes[0]}
+LOOKING = re.compile(r"^varsr (compare|evaluate)|--compare")
+RUN = {to: codes for to, codes in RECIPES.items() if codes and "model" not in codes[0] and not LOOKING.search(codes[0])}
+LOOK = {to: codes[0] for to, codes in RECIPES.items() if codes and LOOKING.search(codes[0])}
 CI = README.parent / ".ci" / "run"
 
 
@@ -78,6 +80,23 @@ def test_a_recipe(shell: Shell, tmp_path: Path, to: str) -> None:
     for option in options:  # other options to the same command
         done = shell(f"varsr upscale photo.jpg --overwrite {option}")
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("to", LOOK)
+def test_a_recipe_for_looking_and_measuring(shell: Shell, tmp_path: Path, to: str) -> None:
+    assert len(LOOK) == 7
+    with Image.open(DATA / "dandelion.jpg") as image:
+        for folder, side in (("HR", 96), ("LR", 24), ("results", 96)):
+            (tmp_path / folder).mkdir()
+            image.crop((0, 0, 192, 192)).resize((side, side)).save(tmp_path / folder / "a.png")
+    if "--compare" not in LOOK[to]:
+        assert shell("varsr upscale photo.jpg && varsr upscale album -d large").returncode == 0
+    done = shell(LOOK[to].replace("-m mini", "-m $VARSR_MODEL"))
+    assert done.returncode == 0, done.stderr
+    if LOOK[to].startswith("varsr evaluate"):
+        assert "PSNR" in done.stdout
+    else:
+        assert list(tmp_path.glob("*.html")) or list(tmp_path.glob("sheet.png"))
 
 
 def test_the_tree_is_kept_and_an_interrupted_run_completed(shell: Shell, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from varsr import __version__
 from varsr.cli.bench import bench
+from varsr.cli.compare import compare
 from varsr.cli.console import messages, print_any_name
 from varsr.cli.evaluate import evaluate
 from varsr.cli.models import models
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(upscale)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(bench)
 app.add_typer(models, name="models")
 

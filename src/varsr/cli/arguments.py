@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from varsr.errors import OutputError, RequestError
+from varsr.errors import OutputError, RequestError, describe
 from varsr.images.formats import BY_SUFFIX
 from varsr.images.write import Encoding
 from varsr.jobs.naming import FALLBACK, format_named
@@ -17,6 +18,7 @@ from varsr.jobs.preflight import check_folder
 from varsr.storage.local import is_special
 from varsr.storage.streams import STREAM
 
+PAGES = (".html", ".htm")
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -105,3 +107,27 @@ def color_named(name: str) -> tuple[int, int, int]:
     except ValueError as error:
         raise RequestError(f"{name!r} is not a colour.", "Write white, #204060 or rgb(32, 64, 96).") from error
     return red, green, blue
+
+
+def check_page(path: Path, overwrite: bool) -> None:
+    """Raise `RequestError` for a page of another suffix, and as `check_new` does."""
+    if path.suffix.lower() not in PAGES:
+        raise RequestError(f"{path} is not the name of a page.", "Let it end in .html.")
+    check_new(path, overwrite)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise `OutputError` for what the file system refuses while the block writes `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} could not be written ({describe(error)}).", "Choose another place.") from error
+
+
+def check_new(output: Path, overwrite: bool) -> None:
+    """Raise `OutputError` for a file that exists and is not to be replaced, and for a folder that does not exist."""
+    if output.exists() and not overwrite and not is_special(output):
+        raise OutputError(f"{output} exists.", "Use `overwrite` to replace it.")
+    if not output.parent.is_dir():
+        raise OutputError(f"The folder {output.parent} does not exist.", "Create it first.")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from varsr import __version__
+from varsr.cli.arguments import writing
 from varsr.cli.console import in_words, messages
 from varsr.cli.counted import counted
-from varsr.errors import OutputError, describe
 from varsr.evaluation.evaluate import Evaluation, Measured, Plan
 from varsr.evaluation.session import MethodRun, Sources
 from varsr.evaluation.summary import ALL_MEASURES, Summary, best_of, markdown, value_of, write_csv
@@ -112,8 +112,5 @@ def _print_table(summaries: Sequence[Summary], measures: Sequence[str]) -> None:
 
 
 def _write(path: Path, measured: Sequence[Measured], measures: Sequence[str]) -> None:
-    try:
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            write_csv(measured, measures, stream)
-    except OSError as error:
-        raise OutputError(f"{path} could not be written ({describe(error)}).", "Choose another place.") from error
+    with writing(path), path.open("w", newline="", encoding="utf-8") as stream:
+        write_csv(measured, measures, stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -92,6 +93,10 @@ ShardText = Annotated[
 MaxPixels = Annotated[int, _option("--max-pixels", panel=_FILES, min=1, help="Refuse inputs with more pixels.")]
 PreserveTimes = Annotated[
     bool, _option("--preserve-times", panel=_FILES, help="Copy times and permissions of inputs to outputs.")
+]
+ComparePage = Annotated[
+    Path | None,
+    _option("--compare", panel=_FILES, help="Also write a page (.html) on which inputs and results are compared."),
 ]
 Json = Annotated[bool, _option("--json", panel=_FILES, help="Print one JSON object per line for each file.")]
 

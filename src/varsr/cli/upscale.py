@@ -48,6 +48,7 @@ def upscale(
     shard: cli.ShardText = "1/1",
     max_pixels: cli.MaxPixels = MAX_PIXELS,
     preserve_times: cli.PreserveTimes = False,
+    compare: cli.ComparePage = None,
     json: cli.Json = False,
     model: cli.ModelName = "",
     realism: cli.Realism = None,
@@ -82,9 +83,9 @@ def upscale(
     curl -s https://example.org/a.jpg | varsr upscale - -o - --format png | feh -
     """
     # Heavy imports wait until a command runs.
-    from varsr.cli.arguments import check_combination, encoding_for, output_folder
+    from varsr.cli.arguments import check_combination, check_page, encoding_for, output_folder
     from varsr.cli.console import messages
-    from varsr.cli.report import OutcomePrinter, announce
+    from varsr.cli.report import OutcomePrinter, announce, exit_code
     from varsr.images.size import target_size
     from varsr.jobs.outcome import Policy
     from varsr.jobs.plan import Shard
@@ -98,6 +99,8 @@ def upscale(
     check_combination(
         output=output, output_dir=output_dir, shard=shard, overwrite=overwrite, skip_existing=skip_existing
     )
+    if compare:
+        check_page(compare, overwrite)
     folder = output_folder(output_dir)
     if output is None:
         jobs = _jobs(inputs, folder, name, recursive, size, chosen, encoding)
@@ -137,7 +140,10 @@ def upscale(
     )
     settings = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
     choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
-    raise typer.Exit(_run(choice, jobs, settings, OutcomePrinter(model=chosen, seed=seed, as_json=json)))
+    outcomes = _run(choice, jobs, settings, OutcomePrinter(model=chosen, seed=seed, as_json=json))
+    if compare:
+        _write_page(compare, outcomes, chosen)
+    raise typer.Exit(exit_code(outcomes, len(jobs)))
 
 
 def _jobs(
@@ -170,10 +176,10 @@ def _single_job(inputs: Sequence[str], output: str, encoding: Encoding) -> tuple
     return [job], for_device(encoding, job.source, job.target)
 
 
-def _run(choice: ModelChoice, jobs: Sequence[Job], settings: JobSettings, printer: OutcomePrinter) -> int:
-    """Do the jobs, print each outcome as it comes, and return the exit code."""
+def _run(choice: ModelChoice, jobs: Sequence[Job], settings: JobSettings, printer: OutcomePrinter) -> list[Outcome]:
+    """Do the jobs, print each outcome as it comes, and return all of them."""
     from varsr.cli.progress import progress_of
-    from varsr.cli.report import exit_code, summarize
+    from varsr.cli.report import summarize
     from varsr.jobs.run import Run
     from varsr.runtime.device import pick_device
 
@@ -190,7 +196,29 @@ def _run(choice: ModelChoice, jobs: Sequence[Job], settings: JobSettings, printe
     finally:  # what is known by then is of use after an interruption too
         if len(jobs) > 1:
             summarize(outcomes, run, len(jobs))
-    return exit_code(outcomes, len(jobs))
+    return outcomes
+
+
+def _write_page(path: Path, outcomes: Sequence[Outcome], model: str) -> None:
+    """Write the page of inputs and results that are files, or say that there are none."""
+    from varsr.cli.arguments import writing
+    from varsr.cli.console import messages
+    from varsr.comparison.layers import Comparison, Layer
+    from varsr.comparison.page import write_page
+    from varsr.storage.streams import STREAM
+
+    jobs = [outcome.job for outcome in outcomes if outcome.status == "done"]
+    comparisons = [
+        Comparison(job.source.name, (Layer("input", job.source), Layer(model, job.target)))
+        for job in jobs
+        if STREAM not in (job.source, job.target)
+    ]
+    if not comparisons:
+        messages.say("Nothing to compare: no result is a file.")
+        return
+    with writing(path):
+        write_page(comparisons, path)
+    messages.say(f"Comparison: {path}")
 
 
 def _greet(model: str) -> None:
