@@ -104,7 +104,7 @@ def test_every_file_that_cannot_be_measured_is_named(varsr: Run, dataset: Path) 
     assert [line["image"] for line in lines(result.stdout) if "image" in line] == ["a"]
 
 
-@pytest.mark.parametrize("kind", ["bicubic", "realesrgan"])
+@pytest.mark.parametrize("kind", ["bicubic", "realesrgan", "noise-jpeg"])
 def test_inputs_are_made_of_the_references(varsr: Run, dataset: Path, kind: str) -> None:
     made = []
     for run in ("first", "second"):

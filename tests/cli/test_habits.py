@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.conftest import Run
 from tests.golden import DATA
 from tests.in_process import Result, lines, run
 from varsr.images.exif import is_marked
@@ -300,3 +301,11 @@ def test_a_poor_locale_and_a_folder_that_is_gone(
         assert result.returncode == 0, result.stderr
         assert b"Traceback" not in result.stderr
     assert target.exists()
+
+
+def test_a_name_with_backticks_is_shown_as_it_is(varsr: Run, tmp_path: Path, nano: Path) -> None:
+    """Backticks stand for options in advice, not in the name of a file."""
+    (tmp_path / "a`tile_overlap`.jpg").write_bytes(b"no image")
+    result = varsr("upscale", "a`tile_overlap`.jpg", "-m", nano)
+    assert result.returncode == 4
+    assert "a`tile_overlap`.jpg" in result.stderr

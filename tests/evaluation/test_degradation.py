@@ -56,7 +56,7 @@ def test_kernels_keep_the_brightness() -> None:
         torch.testing.assert_close(kernels.sum((1, 2)), torch.ones(2))
 
 
-@pytest.mark.parametrize("kind", ["bicubic", "realesrgan"])
+@pytest.mark.parametrize("kind", ["bicubic", "realesrgan", "noise-jpeg"])
 def test_inputs_have_a_whole_share_of_the_reference(kind: str) -> None:
     reference = photograph((130, 101))
     small, cropped = make_input(reference, kind, 4, seed=3)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.disk import small_disk
-from tests.nano import NANO, write_nano
+from tests.nano import NANO, write_nano, write_preset
 from tests.weights.hub_server import REPOSITORY, Behaviour, serving
 
 HF = f"hf:{REPOSITORY}"
@@ -183,3 +183,18 @@ def test_a_full_disk_while_converting(tiny_pickles: tuple[Path, Path], varsr: Ru
         result = varsr("models", "pull", "small", HF_ENDPOINT=endpoint, VARSR_CACHE=str(disk), **weights)
         fails_once_in_one_line(result, "no space left")
         assert not [path for path in disk.rglob("*") if path.is_file()]
+
+
+def test_a_repository_brings_its_presets(
+    server: tuple[Behaviour, str], varsr: Run, photo: Path, tmp_path: Path
+) -> None:
+    """`model.toml` beside the checkpoint: a preset that no model can use is named when the model is loaded."""
+    behaviour, endpoint = server
+    beside = tmp_path / "model.toml"
+    behaviour.files["model.toml"] = beside
+    write_preset(beside, color_fix="magic")
+    result = varsr("upscale", photo, "--model", HF, HF_ENDPOINT=endpoint, **ONLINE)
+    fails_once_in_one_line(result, "color_fix must be one of")
+    write_preset(beside, color_fix="wavelet")
+    other = varsr("upscale", photo, "--model", HF, HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "anew"), **ONLINE)
+    assert other.returncode == 0, other.stderr

@@ -18,7 +18,7 @@ from varsr.evaluation.degradation import Draws, degrade, reduce
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
-CLEAN_SHARE = 0.15
+CLEAN_SHARE = 0.25
 _LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # BT.601, 16 to 235
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from varsr.choices import DegradationName
 from varsr.errors import RequestError, VarsrError, as_varsr_error
 from varsr.evaluation.datasets import Pair
-from varsr.evaluation.degradation import Draws, degrade, reduce
+from varsr.evaluation.degradation import Draws, degrade, eight_bits, jpeg, reduce
 from varsr.images.read import read_photo
+from varsr.images.size import Size
 from varsr.tiling.array import FloatImage
 
 STRENGTH = 0.6
 """Strength of the degradation, in the middle of what training uses."""
+NOISE, QUALITY = 8.0, 50.0
+"""Deviation in 255ths and quality of a small image with noise and JPEG alone."""
 
 
 def make_input(reference: FloatImage, kind: DegradationName, scale: int, seed: int) -> tuple[FloatImage, FloatImage]:
@@ -30,12 +34,18 @@ def make_input(reference: FloatImage, kind: DegradationName, scale: int, seed: i
         raise RequestError(f"It is too small for inputs at 1/{scale} of its size.", "Leave it out.")
     cropped = reference[: height * scale, : width * scale]
     large = torch.from_numpy(np.ascontiguousarray(cropped.transpose(2, 0, 1)))[None]
-    if kind == "bicubic":
-        small = reduce(large, (height, width))
-    else:
-        draws = Draws.seeded(seed, torch.device("cpu"))
-        small = degrade(large, (height, width), torch.full((1,), STRENGTH), draws)
+    small = _degraded(large, (height, width), kind, Draws.seeded(seed, large.device))
     return small[0].permute(1, 2, 0).numpy(), cropped
+
+
+def _degraded(large: Tensor, size: Size, kind: DegradationName, draws: Draws) -> Tensor:
+    if kind == "realesrgan":
+        return degrade(large, size, torch.full((1,), STRENGTH, device=large.device), draws)
+    small = reduce(large, size)
+    if kind == "bicubic":
+        return small
+    noisy = eight_bits((small + NOISE / 255 * draws.normal(small)).clamp(0, 1))
+    return eight_bits(jpeg(noisy, torch.full((1,), QUALITY, device=large.device), draws))
 
 
 def make_inputs(
