@@ -108,7 +108,8 @@ def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> F
     generation = upscaler.settings().for_tiles(len(tiles))
     for tile in tiles:
         pixels = cut(upscaler, source, tile.times(stride))
-        *_, values = upscaler.model.generate(pixels, generation, TileNoise(0, [tile.index]))
+        conditions = upscaler.model.conditions_of_tiles(pixels)
+        *_, values = upscaler.model.generate(conditions, generation, TileNoise(0, [tile.index]))
         blend.add(tile, values[0].float().permute(1, 2, 0).numpy())
     return blend.rows(0, cells)
 

@@ -38,7 +38,7 @@ def noise() -> GoldenNoise:
 @pytest.fixture(scope="module")
 def predictions(tiny_model: VARSR, tiles: Tensor, noise: GoldenNoise) -> list[Prediction]:
     with torch.inference_mode():
-        return list(tiny_model.predict(tiles, PUBLISHED, noise))
+        return list(tiny_model.predict(tiny_model.conditions_of_tiles(tiles), PUBLISHED, noise))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def distance(found: Tensor, expected: Tensor) -> float:
 
 def test_prefix(tiny_model: VARSR, tiles: Tensor, golden: dict[str, Tensor]) -> None:
     with torch.inference_mode():
-        prefix = tiny_model.prefix(tiles)
+        prefix = tiny_model.conditions_of_tiles(tiles).prefix
     assert distance(prefix[:, :4], golden["prefix_first"]) < 1e-4
     assert distance(prefix.mean(-1), golden["prefix_mean"]) < 1e-4
 

@@ -30,8 +30,9 @@ def settings(**values: Any) -> InferenceConfig:
 
 
 def predicted(model: VARSR, tiles: Tensor, **values: Any) -> list[Prediction]:
+    noise = TileNoise(0, range(len(tiles)))
     with torch.inference_mode():
-        return list(model.predict(tiles, settings(**values), TileNoise(0, range(len(tiles)))))
+        return list(model.predict(model.conditions_of_tiles(tiles), settings(**values), noise))
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def mini_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restore(model: VARSR, tiles: torch.Tensor, strength: float) -> torch.Tensor:
     with torch.inference_mode():
         noise = TileNoise(0, range(len(tiles)))
-        *_, latent = model.generate(tiles, InferenceConfig(guidance_scale=strength), noise)
+        *_, latent = model.generate(model.conditions_of_tiles(tiles), InferenceConfig(guidance_scale=strength), noise)
         return latent
 
 
@@ -75,8 +75,9 @@ def test_fidelity_runs_from_the_code_to_the_expected_code(nano: Path) -> None:
     tiles = torch.rand(2, 3, 32, 32) * 2 - 1
     found = {}
     with torch.inference_mode():
+        conditions = model.conditions_of_tiles(tiles)
         for fidelity in (0.0, 0.5, 1.0):
-            found[fidelity] = next(model.predict(tiles, InferenceConfig(fidelity=fidelity), TileNoise(0, [0, 1])))
+            found[fidelity] = next(model.predict(conditions, InferenceConfig(fidelity=fidelity), TileNoise(0, [0, 1])))
         first = found[0.0]
         assert torch.equal(first.vectors, model.quantizer.codebook[first.tokens])
         weights = first.logits.softmax(-1)

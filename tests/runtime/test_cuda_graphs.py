@@ -78,7 +78,7 @@ def test_replayed_batches_equal_plain_ones(tiny: Path, dtype: str, speed: str, s
             places = [2 * batch, 2 * batch + 1]
             *_, found = engine.generate(tiles, TileNoise(3, places), inference)
             found = found.clone()
-            *_, plain = engine.model.generate(tiles, inference, TileNoise(3, places))
+            *_, plain = engine.model.generate(engine.model.conditions_of_tiles(tiles), inference, TileNoise(3, places))
             assert torch.equal(found, plain), f"batch {batch}: {(found - plain).abs().max()}"
 
 
@@ -89,7 +89,7 @@ def test_golden_tokens_on_a_gpu(tiny: Path) -> None:
     model, noise = load_model(tiny, CUDA, FLOAT32), GoldenNoise(2)
     Engine(model, CUDA, FLOAT32)  # chooses float32 for the convolutions too
     with torch.inference_mode():
-        predictions = list(model.predict(tiles, InferenceConfig(), noise))
+        predictions = list(model.predict(model.conditions_of_tiles(tiles), InferenceConfig(), noise))
         latent = model.correct(predictions[-1], InferenceConfig(), noise)
         pixels = ((model.decoder(latent, tiles) + 1) * 127.5).round()
     for scale, prediction in enumerate(predictions):

@@ -46,9 +46,9 @@ def test_a_model_in_int8(tiny: Path, tiny_model: VARSR) -> None:
     coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
     tiles = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(-1, 1)
     with torch.inference_mode():
+        inference, noise = InferenceConfig(guidance_scale=3.0), TileNoise(0, [0])
         first, second = (
-            next(iter(m.predict(tiles, InferenceConfig(guidance_scale=3.0), TileNoise(0, [0])))).logits
-            for m in (tiny_model, model)
+            next(m.predict(m.conditions_of_tiles(tiles), inference, noise)).logits for m in (tiny_model, model)
         )
     assert 0 < (first - second).norm() / first.norm() < 0.15
 

@@ -25,13 +25,13 @@ def test_teacher_forcing_predicts_what_inference_does(nano: Path, monkeypatch: p
     tiles = torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.inference_mode():
         targets = prepare(model.quantizer, torch.randn(2, 8, 4, 4), error=0)
-        labels = torch.zeros(2, dtype=torch.long)
+        labels, conditions = torch.zeros(2, dtype=torch.long), model.conditions_of_tiles(tiles)
         logits, hidden = forward_all_scales(
-            model.transformer, model.quantizer, model.prefix(tiles), targets, labels, teacher_forcing.step
+            model.transformer, model.quantizer, conditions.prefix, targets, labels, teacher_forcing.step
         )
         given = iter(targets.targets)
         monkeypatch.setattr(model_module, "choose", lambda *_: next(given))
-        found = list(model.predict(tiles, InferenceConfig(guidance_scale=0), TileNoise(0, [0, 1])))
+        found = list(model.predict(conditions, InferenceConfig(guidance_scale=0), TileNoise(0, [0, 1])))
     assert torch.allclose(torch.cat([p.logits for p in found], dim=1), logits, atol=1e-4)
     assert torch.allclose(found[-1].hidden[0], hidden[:, -16:], atol=1e-4)
 

@@ -20,6 +20,7 @@ from tests.nano import LARGE, MINI_LIKE, NANO, write_nano, write_preset
 from varsr import Options, Upscaler
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
 from varsr.model.config import ModelConfig
+from varsr.model.passes import Conditions
 from varsr.model.varsr import VARSR
 from varsr.runtime.device import Precision
 from varsr.runtime.engine import Engine
@@ -159,11 +160,11 @@ def test_a_batch_too_large_for_memory_is_halved(
     expected = pixels(upscaler.upscale(image, 4, Options(batch_size=2)))
     restore, sizes = upscaler.model.generate, []
 
-    def scarce(tiles: torch.Tensor, *rest: Any, **named: Any) -> Iterator[torch.Tensor]:
-        sizes.append(len(tiles))
-        if len(tiles) > 2:
+    def scarce(conditions: Conditions, *rest: Any, **named: Any) -> Iterator[torch.Tensor]:
+        sizes.append(len(conditions.prefix))
+        if sizes[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return restore(tiles, *rest, **named)
+        return restore(conditions, *rest, **named)
 
     monkeypatch.setattr(upscaler.model, "generate", scarce)
     seen: list[Progress] = []

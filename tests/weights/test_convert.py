@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.golden import shapes
 from tests.golden import state as official_state
 from varsr.errors import WeightsError
-from varsr.model.config import OFFICIAL_SCALES, ModelConfig
+from varsr.model.config import CLASS_SCALES, OFFICIAL_SCALES, ModelConfig
 from varsr.weights.checkpoint import check_keys, read_config, read_shapes
 from varsr.weights.convert import UNUSED, convert, convert_state, infer_config, matches_any, official_names, rename
 
@@ -47,6 +47,7 @@ def test_the_published_model_converts_without_a_key_left_over_or_missing() -> No
     config = infer_config(state)
     assert (config.transformer.depth, config.transformer.width, config.transformer.heads) == (24, 1536, 24)
     assert (config.tokenizer.width, config.tokenizer.codes, config.scales) == (160, 4096, OFFICIAL_SCALES)
+    assert config.prefix is not None
     assert config.prefix.widths == (32, 128, 256, 512, 1536)
     assert (config.corrector.width, config.corrector.blocks, config.tile_side) == (1024, 6, 512)
     found = converted_shapes(state, config)
@@ -143,3 +144,18 @@ def test_swapped_files_are_refused(tiny_pickles: tuple[Path, Path], tmp_path: Pa
 def test_the_configuration_travels_in_the_file(tiny: Path) -> None:
     config = read_config(tiny)
     assert json.loads(config.to_json())["transformer"]["width"] == 128
+
+
+def test_the_published_class_to_image_model_converts_without_a_key_left_over_or_missing() -> None:
+    """Its shapes are those of the super-resolution model without a prefix, with more classes and levels."""
+    official = {key: shape for part in shapes("official").values() for key, shape in part.items()}
+    official = {key: shape for key, shape in official.items() if not key.startswith("con_embedding.")}
+    official |= {"class_emb.weight": [3831, 1536], "lvl_embed.weight": [12, 1536], "pos_start": [1, 1, 1536]}
+    state = {key: torch.empty(shape, device="meta") for key, shape in official.items() if not matches_any(key, UNUSED)}
+    config = infer_config(state)
+    assert (config.classes, config.prefix, config.scales) == (3830, None, CLASS_SCALES)
+    assert (config.tile_side, config.prefix_length, config.labels) == (512, 1, 3831)
+    check_keys(converted_shapes(state, config), config, str, "it")
+    for key in state:
+        name = rename(key, has_classes=True)
+        assert name is None or official_names(name) == (key,)

@@ -17,7 +17,7 @@ from torch import Tensor
 from varsr.model.attention import Attention
 from varsr.model.layers import modulated_norm
 from varsr.model.quantizer import Quantizer
-from varsr.model.transformer import Block, Transformer
+from varsr.model.transformer import Block, Transformer, modulation_of
 
 Walk = Callable[[Block, Tensor, Tensor, Tensor, list[int]], Tensor]
 
@@ -86,9 +86,10 @@ def forward_all_scales(
     x = torch.cat((first, *later), dim=1)
     stages = [x.shape[1] for x in (first, *later)]
     for block in cast("Iterable[Block]", transformer.blocks):
-        x = walk(block, x, block.modulation[labels], transformer.rotary, stages)
+        modulation = modulation_of(block.modulation, labels, transformer.class_embedding)
+        x = walk(block, x, modulation, transformer.rotary, stages)
     hidden = x[:, first.shape[1] - 1 :]
-    scale, shift = transformer.head_modulation[labels][:, :, None].unbind(1)
+    scale, shift = modulation_of(transformer.head_modulation, labels, transformer.class_embedding)[:, :, None].unbind(1)
     return transformer.head(modulated_norm(hidden, scale, shift)), hidden
 
 

@@ -44,7 +44,7 @@ class TrainedParts(nn.Module):
         with torch.no_grad():
             self.transformer.head.weight.mul_(0.1)
             self.corrector.output.weight.zero_()
-            self.transformer.head_modulation.zero_()
+            self.transformer.head_modulation.zero_()  # type: ignore[operator]
             for block in whole.transformer.blocks:
                 block.attention.query_scale.fill_(4)  # type: ignore[union-attr, operator]
                 block.modulation.zero_()[:, :2] = 0.3  # type: ignore[operator]
@@ -73,6 +73,7 @@ def losses(
     with torch.no_grad():
         latent = tokenizer.encode(batch)
         targets = prepare(tokenizer.quantizer, latent, error)
+    assert parts.prefix is not None
     prefix = parts.prefix(batch.upsampled.to(tokenizer.dtype))
     logits, hidden = forward_all_scales(parts.transformer, tokenizer.quantizer, prefix, targets, batch.labels, walk)
     tokens = torch.cat(targets.targets, dim=1)
@@ -90,7 +91,7 @@ def losses(
 def generate(model: VARSR, batch: Batch, inference: InferenceConfig, dtype: torch.dtype) -> Tensor:
     """Pixels at realism 0 as the model would give them, (B, 3, S, S)."""
     tiles = batch.upsampled.to(dtype)
-    *_, latent = model.generate(tiles, inference, TileNoise(0, range(len(tiles))))
+    *_, latent = model.generate(model.conditions_of_tiles(tiles), inference, TileNoise(0, range(len(tiles))))
     return model.decode(latent.to(dtype), tiles, realism=0).float()
 
 

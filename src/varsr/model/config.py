@@ -8,6 +8,8 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
 OFFICIAL_SCALES = (1, 2, 3, 4, 6, 9, 13, 18, 24, 32)
+CLASS_SCALES = (1, 2, 3, 4, 6, 9, 12, 16, 20, 24, 28, 32)
+"""Of the published class-to-image model."""
 TRAINING_STEPS = 1000
 """Of the corrector's diffusion, of which a sampler takes some."""
 NORM_GROUPS = 32
@@ -112,14 +114,20 @@ class ModelConfig:
     """The architecture of a whole model: everything that shapes a tensor, nothing that can be chosen at inference.
 
     `scales` are the sides of its token maps, coarse to fine. With `dial` the decoder is one with a realism dial.
+
+    A super-resolution model has a `prefix` and 2 labels, of high and of low quality. A class-to-image model has none,
+    and a label for each of its `classes` and one for no class. Guidance rises linearly over the scales, from 0 at the
+    first or, with `guides_first_scale`, from one step.
     """
 
     tokenizer: TokenizerConfig
-    prefix: PrefixConfig
+    prefix: PrefixConfig | None
     transformer: TransformerConfig
     corrector: CorrectorConfig
     scales: tuple[int, ...] = OFFICIAL_SCALES
     dial: DialConfig | None = None
+    classes: int | None = None
+    guides_first_scale: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where the sizes contradict each other."""
@@ -133,7 +141,9 @@ class ModelConfig:
             yield f"width {self.transformer.width} over {self.transformer.heads} heads is not a multiple of 4"
         if self.tokenizer.width % NORM_GROUPS:
             yield f"the tokenizer's width {self.tokenizer.width} is not a multiple of {NORM_GROUPS}"
-        if self.tile_side % self.prefix.stride:
+        if (self.prefix is None) != (self.classes is not None):
+            yield "a model has either a prefix or classes"
+        if self.prefix is not None and self.tile_side % self.prefix.stride:
             yield f"a tile of {self.tile_side} px has no whole number of prefix tokens"
         stride = self.tokenizer.stride
         if self.dial is not None and (stride < 4 or stride & (stride - 1) or not self.dial.join < self.dial.blocks):
@@ -153,8 +163,13 @@ class ModelConfig:
 
     @property
     def prefix_side(self) -> int:
-        """Prefix tokens along one side of a tile."""
-        return self.tile_side // self.prefix.stride
+        """Prefix tokens along one side of a tile; 0 without a prefix."""
+        return self.tile_side // self.prefix.stride if self.prefix else 0
+
+    @property
+    def labels(self) -> int:
+        """Rows of the class embedding; the last is the negative label of guidance."""
+        return 2 if self.classes is None else self.classes + 1
 
     @property
     def prefix_length(self) -> int:

@@ -6,6 +6,8 @@ positive one has seen. In the last scale the negative label may be run for a sha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -16,25 +18,36 @@ from varsr.model.pruning import Selection, disagreeing, gather
 from varsr.model.transformer import Transformer
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """The conditions that T tiles are predicted from."""
+
+    prefix: Tensor
+    """(T, P P, C); of a model without a prefix (T, 0, C)."""
+    labels: Tensor
+    """The positive label of each tile, (T)."""
+
+
 class LabelPasses:
     """Runs the scales of T tiles under 1 or 2 labels, and keeps the cache of their keys and values."""
 
-    def __init__(self, transformer: Transformer, inference: InferenceConfig, like: Tensor) -> None:
-        """Make ready for T tiles, whose prefix tokens (T, P P, C) `like` are."""
+    def __init__(self, transformer: Transformer, inference: InferenceConfig, conditions: Conditions) -> None:
+        """Make ready for the T tiles of some conditions."""
         self._transformer = transformer
         self._inference = inference
-        self._tiles = len(like)
+        self._prefix = conditions.prefix
+        self._tiles = len(conditions.prefix)
         self._last_scale = len(transformer.config.scales) - 1
-        self._all_labels = guidance.labels(inference.guidance_scale, like.device)
+        self._all_labels = guidance.labels(conditions.labels, transformer.config, inference.guidance_scale)
         self._first_guided = guidance.first_scale(inference.guided_scales, len(transformer.config.scales))
         self._labels = self._all_labels[:1] if self._first_guided else self._all_labels
-        self._all_cache = transformer.new_cache(self._tiles * len(self._all_labels), like)
-        self._cache = self._all_cache.of_rows(0, self._tiles * len(self._labels))
-        self._before = like  # all hidden states of the scale before, (G T, L, C)
+        self._all_cache = transformer.new_cache(self._all_labels.numel(), conditions.prefix)
+        self._cache = self._all_cache.of_rows(0, self._labels.numel())
+        self._before = conditions.prefix  # all hidden states of the scale before, (G T, L, C)
 
-    def embed_prefix(self, prefix: Tensor) -> Tensor:
-        """Prefix tokens (T, P P, C) -> input of the first scale, (G T, P P + 1, C)."""
-        return self._transformer.embed_prefix(prefix, self._labels)
+    def embed_first(self) -> Tensor:
+        """The input of the first scale, (G T, P P + 1, C)."""
+        return self._transformer.embed_prefix(self._prefix, self._labels)
 
     def embed(self, vectors: Tensor, scale: int) -> Tensor:
         """Latent vectors (T, K, Z) -> input of a later scale, (G T, K, C)."""
@@ -55,7 +68,7 @@ class LabelPasses:
     def guided_logits(self, hidden: Tensor, scale: int) -> Tensor:
         """Hidden states (G, T, K, C) -> logits (T, K, V)."""
         # The head is linear, so guidance may come before it: one projection instead of two.
-        weight = guidance.scale_at(self._inference.guidance_scale, scale, self._last_scale + 1)
+        weight = guidance.scale_at(self._inference.guidance_scale, scale, self._transformer.config)
         logits: Tensor = self._transformer.head(
             guidance.guide(self._transformer.head_input(hidden, self._labels), weight)
         )

@@ -19,19 +19,18 @@ BASE = 10_000.0
 def rotary_table(config: ModelConfig) -> Tensor:
     """Cosines and sines for all tokens of all stages in order: (2, L, D / 2) in float32."""
     reference = config.latent_side
-    sides = [config.prefix_side, *config.scales[1:]]
-    grids = [_grid(side) * (reference / side) for side in sides]
-    class_token = np.zeros((1, 2))
-    positions = np.concatenate([grids[0], class_token, *grids[1:]])  # (L, 2)
+    prefix, class_token = _grid(config.prefix_side, reference), np.zeros((1, 2))
+    positions = np.concatenate([prefix, class_token, *(_grid(side, reference) for side in config.scales[1:])])  # (L, 2)
     quarter = config.transformer.head_width // 4
     frequencies = BASE ** (-np.arange(quarter) / quarter)
     angles = (positions[:, :, None] * frequencies).reshape(len(positions), -1)
     return torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32))
 
 
-def _grid(side: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    rows, columns = np.divmod(np.arange(side * side), side)
-    return np.stack([rows, columns], axis=1).astype(np.float64)
+def _grid(side: int, reference: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Rows and columns of a map's tokens, (side * side, 2), in steps of the last map, whose side is `reference`."""
+    rows, columns = np.divmod(np.arange(side * side), max(side, 1))
+    return np.stack([rows, columns], axis=1) * (reference / max(side, 1))
 
 
 def rotate_(x: Tensor, table: Tensor) -> None:

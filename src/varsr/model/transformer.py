@@ -1,8 +1,9 @@
 """The autoregressive transformer over the stages of a tile.
 
-Rows are sequences: first all tiles under the positive label, then all under the negative one. The
-modulation that each block draws from its class embedding depends on the label alone, so a checkpoint
-holds its values, (labels, 6, C), in place of the network that makes them.
+Rows are sequences: first all tiles under their positive labels, then all under the negative one. The
+modulation that each block draws from its class embedding depends on the label alone, so a checkpoint of
+a super-resolution model holds its values, (2, 6, C), in place of the network that makes them. With
+thousands of classes the network is the smaller of the two.
 """
 
 from __future__ import annotations
@@ -13,16 +14,31 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from einops import repeat
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from varsr.model.attention import Attention, KeyValueCache
-from varsr.model.config import ModelConfig, TransformerConfig
+from varsr.model.config import ModelConfig
 from varsr.model.layers import Linear, modulated_norm
 from varsr.model.rope import rotary_table
 
 GELU_SLOPE = math.sqrt(8 / math.pi)
-LABELS = 2  # 0: high quality (positive), 1: low quality (negative)
+
+
+def new_modulation(config: ModelConfig, values: int) -> nn.Parameter | Linear:
+    """The modulation by labels: `values` vectors for each of them, or a layer that makes them of its embedding."""
+    width = config.transformer.width
+    if config.classes is None:
+        return nn.Parameter(torch.empty(config.labels, values, width))
+    return Linear(width, values * width)
+
+
+def modulation_of(source: nn.Parameter | nn.Module, labels: Tensor, embedding: Tensor) -> Tensor:
+    """The modulation of labels (...), whose embedding is (labels, C): (..., values, C)."""
+    if isinstance(source, nn.Parameter):
+        return source[labels]
+    made: Tensor = source(F.silu(embedding[labels]))
+    return made.unflatten(-1, (-1, embedding.shape[-1]))
 
 
 class FeedForward(nn.Module):
@@ -77,11 +93,11 @@ def _fuses(layer: nn.Module, x: Tensor) -> bool:
 class Block(nn.Module):
     """Attention and feed-forward, each modulated by the row's label."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.modulation = nn.Parameter(torch.empty(LABELS, 6, config.width))
-        self.attention = Attention(config)
-        self.ffn = FeedForward(config.width)
+        self.modulation = new_modulation(config, 6)
+        self.attention = Attention(config.transformer)
+        self.ffn = FeedForward(config.transformer.width)
 
     def forward(self, x: Tensor, modulation: Tensor, table: Tensor, cache: KeyValueCache, index: int) -> Tensor:
         """X (R, L, C), its modulation (6, R, 1, C) -> (R, L, C)."""
@@ -109,12 +125,12 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         width = config.transformer.width
-        self.class_embedding = nn.Parameter(torch.empty(LABELS, width))
+        self.class_embedding = nn.Parameter(torch.empty(config.labels, width))
         self.position = nn.Parameter(torch.empty(config.prefix_length, width))
         self.level = nn.Parameter(torch.empty(len(config.scales), width))
         self.word_embed = Linear(config.tokenizer.channels, width)
-        self.blocks = nn.ModuleList(Block(config.transformer) for _ in range(config.transformer.depth))
-        self.head_modulation = nn.Parameter(torch.empty(LABELS, 2, width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.transformer.depth))
+        self.head_modulation = new_modulation(config, 2)
         self.head = Linear(width, config.tokenizer.codes)
         self.register_buffer("rotary", rotary_table(config), persistent=False)
 
@@ -124,14 +140,10 @@ class Transformer(nn.Module):
         return KeyValueCache(sizes.depth, rows, sizes.heads, sizes.head_width, self.config.stage_lengths, like)
 
     def embed_prefix(self, prefix: Tensor, labels: Tensor) -> Tensor:
-        """Prefix tokens (T, P P, C) under each label (G) -> first-stage input (G T, P P + 1, C)."""
+        """Prefix tokens (T, P P, C) under each row of labels (G, T) -> first-stage input (G T, P P + 1, C)."""
         classes = self.class_embedding[labels].to(prefix.dtype)
         tokens = torch.cat(
-            (
-                repeat(prefix, "t l c -> (g t) l c", g=len(labels)),
-                repeat(classes, "g c -> (g t) 1 c", t=len(prefix)),
-            ),
-            dim=1,
+            (repeat(prefix, "t l c -> (g t) l c", g=len(labels)), rearrange(classes, "g t c -> (g t) 1 c")), dim=1
         )
         return tokens + (self.position + self.level[0]).to(prefix.dtype)
 
@@ -143,17 +155,18 @@ class Transformer(nn.Module):
     def stage(
         self, x: Tensor, labels: Tensor, scale: int, cache: KeyValueCache, positions: Tensor | None = None
     ) -> Tensor:
-        """Run one stage's input (G T, L, C) through all blocks; of the first only its class token comes back.
+        """Run one stage's input (G T, L, C) under labels (G, T); of the first stage only its class token comes back.
 
         Where x holds a part of the stage's tokens only, `positions` (T, L) says which.
         """
-        length, tiles = x.shape[1], len(x) // len(labels)
+        length = x.shape[1]
         table = self._table(scale)
         if positions is not None:
             table = table[:, positions.repeat(len(labels), 1)]  # (2, G T, L, D / 2)
         last = len(self.blocks) - 1
         for index, block in enumerate(cast("Iterable[Block]", self.blocks)):
-            modulation = repeat(block.modulation[labels].to(x.dtype), "g six c -> six (g t) 1 c", t=tiles)
+            made = modulation_of(block.modulation, labels, self.class_embedding)
+            modulation = rearrange(made.to(x.dtype), "g t six c -> six (g t) 1 c")
             run = block.finish_prefix if scale == 0 and index == last else block
             x = run(x, modulation, table, cache, index)
         cache.advance(length)
@@ -166,6 +179,7 @@ class Transformer(nn.Module):
         return self.rotary[:, start : start + lengths[scale]]
 
     def head_input(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """Hidden states (G, T, L, C), normalized and modulated: the input of the head."""
-        scale, shift = self.head_modulation[labels].to(hidden.dtype)[:, :, None, None].unbind(1)
+        """Hidden states (G, T, L, C) under labels (G, T), normalized and modulated: the input of the head."""
+        made = modulation_of(self.head_modulation, labels, self.class_embedding)
+        scale, shift = made.to(hidden.dtype)[:, :, :, None].unbind(2)
         return modulated_norm(hidden, scale, shift)

@@ -1,4 +1,4 @@
-"""VARSR: low-resolution tiles in, restored latents out, scale by scale."""
+"""VARSR: low-resolution tiles or classes in, latents out, scale by scale."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from varsr.model import guidance
 from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
 from varsr.model.dial_decoder import DialDecoder
 from varsr.model.inference import InferenceConfig
-from varsr.model.passes import LabelPasses
+from varsr.model.passes import Conditions, LabelPasses
 from varsr.model.prefix import PrefixEncoder
 from varsr.model.pruning import Selection, select
 from varsr.model.quantizer import Quantizer
@@ -46,25 +47,35 @@ class VARSR(nn.Module):
         super().__init__()
         self.config = config
         width = config.transformer.width
-        self.prefix = PrefixEncoder(config.prefix, width)
+        self.prefix = PrefixEncoder(config.prefix, width) if config.prefix else None
         self.transformer = Transformer(config)
         self.quantizer = Quantizer(config)
         self.corrector = Corrector(config.corrector, config.tokenizer.channels, width)
         tokenizer = config.tokenizer
         self.decoder = DialDecoder(config.dial, tokenizer) if config.dial else Decoder(tokenizer)
 
-    def predict(self, tiles: Tensor, inference: InferenceConfig, noise: Noise) -> Iterator[Prediction]:
-        """Predict the token maps of tiles (T, 3, S, S) in [-1, 1], scale by scale."""
-        prefix = self.prefix(tiles)
-        passes = LabelPasses(self.transformer, inference, prefix)
-        latent = self._empty_latent(tiles)
+    def conditions_of_tiles(self, tiles: Tensor) -> Conditions:
+        """The conditions of low-resolution tiles (T, 3, S, S) in [-1, 1], for a super-resolution model."""
+        assert self.prefix is not None, "a class-to-image model has no prefix encoder"
+        positive = torch.full((len(tiles),), guidance.POSITIVE, device=tiles.device)
+        return Conditions(self.prefix(tiles), positive)
+
+    def conditions_of_classes(self, classes: Tensor, dtype: torch.dtype) -> Conditions:
+        """The conditions of classes (T), for a class-to-image model that computes in `dtype`."""
+        nothing = torch.empty(len(classes), 0, self.config.transformer.width, dtype=dtype, device=classes.device)
+        return Conditions(nothing, classes)
+
+    def predict(self, conditions: Conditions, inference: InferenceConfig, noise: Noise) -> Iterator[Prediction]:
+        """Predict the token maps of tiles, scale by scale."""
+        passes = LabelPasses(self.transformer, inference, conditions)
+        latent = self._empty_latent(conditions.prefix)
         for scale in range(len(self.config.scales)):
             if scale == 0:
-                selection, x = Selection(1), passes.embed_prefix(prefix)
+                selection, x = Selection(1), passes.embed_first()
             else:
                 so_far = self.quantizer.at_scale(latent, scale)
                 selection = select(inference.keep_ratio, so_far, scale, len(self.config.scales))
-                x = passes.embed(selection.gather(so_far).to(tiles.dtype), scale)
+                x = passes.embed(selection.gather(so_far).to(conditions.prefix.dtype), scale)
             hidden = passes.run(x, scale, selection)
             logits = passes.guided_logits(hidden, scale)
             tokens = choose(logits, inference.sampling, noise)
@@ -80,10 +91,9 @@ class VARSR(nn.Module):
         def draw(_: int) -> Tensor:
             return last.selection.gather(noise.normal(length, channels).to(z.device))
 
+        weight = guidance.scale_at(inference.guidance_scale, len(self.config.scales) - 1, self.config)
         residual = last.selection.scatter(
-            self.corrector.sample(
-                z, inference.guidance_scale, draw, inference.corrector_steps, inference.corrector_gain
-            )
+            self.corrector.sample(z, weight, draw, inference.corrector_steps, inference.corrector_gain)
         )
         return last.latent + rearrange(residual, "t (h w) z -> t z h w", h=self.config.latent_side)
 
@@ -91,10 +101,10 @@ class VARSR(nn.Module):
         """The corrector's condition for each token of the last scale: (G, T, K, C)."""
         return last.hidden + self.transformer.word_embed(last.vectors.to(last.hidden.dtype))
 
-    def generate(self, tiles: Tensor, inference: InferenceConfig, noise: Noise) -> Iterator[Tensor]:
-        """Latents (T, Z, P, P) of tiles (T, 3, S, S) after each scale, then corrected ones; the last are the result."""
+    def generate(self, conditions: Conditions, inference: InferenceConfig, noise: Noise) -> Iterator[Tensor]:
+        """Latents (T, Z, P, P) of T tiles after each scale, then corrected ones; the last are the result."""
         last = None
-        for last in self.predict(tiles, inference, noise):
+        for last in self.predict(conditions, inference, noise):
             yield last.latent
         if inference.corrector_steps and last is not None:
             yield self.correct(last, inference, noise)
@@ -108,6 +118,6 @@ class VARSR(nn.Module):
             return self.decoder(latent, upsampled, realism)
         return self.decoder(latent, upsampled)
 
-    def _empty_latent(self, tiles: Tensor) -> Tensor:
+    def _empty_latent(self, like: Tensor) -> Tensor:
         side, channels = self.config.latent_side, self.config.tokenizer.channels
-        return tiles.new_zeros(len(tiles), channels, side, side, dtype=torch.float32)
+        return like.new_zeros(len(like), channels, side, side, dtype=torch.float32)

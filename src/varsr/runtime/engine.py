@@ -126,13 +126,13 @@ class Engine:
 
     def generate(self, tiles: Tensor, noise: Noise, inference: InferenceConfig) -> Iterator[Tensor]:
         """Latents (T, Z, P, P) of tiles (T, 3, S, S) on the device as they grow, as `VARSR.generate` yields them."""
-        if self._graphs is None:
-            return self.model.generate(tiles, inference, noise)
-        stages = len(self.model.config.scales) + bool(inference.corrector_steps)
 
         def work(tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
-            return self.model.generate(tiles, inference, noise)
+            return self.model.generate(self.model.conditions_of_tiles(tiles), inference, noise)
 
+        if self._graphs is None:
+            return work(tiles, noise)
+        stages = len(self.model.config.scales) + bool(inference.corrector_steps)
         return self._graphs.run(inference, work, stages, tiles, noise)
 
     def decode(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:

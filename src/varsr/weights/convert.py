@@ -1,14 +1,14 @@
 """The published pickles to one safetensors file, with everything that inference can know beforehand folded in.
 
-Folded: the modulation that each block's AdaLN network makes of the two class embeddings (a third of the
-parameters), the bias of q, k and v, and the per-head query scale exp(min(s, ln 100)).
+Folded: the modulation that each block's AdaLN network makes of the 2 class embeddings of a super-resolution model (a
+third of its parameters), the bias of q, k and v, and the per-head query scale exp(min(s, ln 100)).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from varsr.errors import WeightsError
 from varsr.model.config import (
+    CLASS_SCALES,
     OFFICIAL_SCALES,
     ConfigError,
     CorrectorConfig,
@@ -77,6 +78,11 @@ RENAMES: tuple[tuple[str, str], ...] = (
     ("diffloss.net.final_layer.adaLN_modulation.1.{p}", "corrector.output_modulation.{p}"),
     ("diffloss.net.final_layer.linear.{p}", "corrector.output.{p}"),
 )
+# Of a class-to-image model, whose modulation is not folded: it has too many labels.
+CLASS_RENAMES: tuple[tuple[str, str], ...] = (
+    ("blocks.{n}.ada_lin.1.{p}", "transformer.blocks.{n}.modulation.{p}"),
+    ("head_nm.ada_lin.1.{p}", "transformer.head_modulation.{p}"),
+)
 # Ours, and the official tensors it is folded from.
 FOLDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("transformer.blocks.{n}.modulation", ("blocks.{n}.ada_lin.1.weight", "blocks.{n}.ada_lin.1.bias")),
@@ -102,14 +108,15 @@ def _translate(key: str, source: str, target: str) -> str | None:
     return target.format(**match.groupdict()) if match else None
 
 
-def rename(key: str) -> str | None:
+def rename(key: str, has_classes: bool = False) -> str | None:
     """Our name of an official tensor that is taken over as it is."""
-    return next((name for theirs, ours in RENAMES if (name := _translate(key, theirs, ours))), None)
+    table = RENAMES + CLASS_RENAMES if has_classes else RENAMES
+    return next((name for theirs, ours in table if (name := _translate(key, theirs, ours))), None)
 
 
 def official_names(key: str) -> tuple[str, ...]:
     """The official tensors that ours is made of."""
-    for theirs, ours in RENAMES:
+    for theirs, ours in (*RENAMES, *CLASS_RENAMES):
         if name := _translate(key, ours, theirs):
             return (name,)
     for ours, sources in FOLDS:
@@ -143,8 +150,7 @@ def infer_config(state: State, scales: tuple[int, ...] | None = None) -> ModelCo
     width = shape("encoder.conv_in.weight")[0]
     levels = count("encoder.down")
     multipliers = [shape(f"encoder.down.{n}.block.0.conv1.weight")[0] // width for n in range(levels)]
-    steps = count("con_embedding.blocks") // 2
-    prefix_widths = [shape(f"con_embedding.blocks.{2 * n + 1}.weight")[0] for n in range(steps)]
+    has_classes = not any(key.startswith("con_embedding.") for key in state) and shape("pos_start")[1] == 1
     if scales is None:
         scales = _official_scales(shape("lvl_embed.weight")[0], shape("pos_start")[1])
     try:
@@ -158,7 +164,7 @@ def infer_config(state: State, scales: tuple[int, ...] | None = None) -> ModelCo
                 decoder_blocks=count("decoder.up.0.block"),
                 refinements=count("quantize.quant_resi.qresi_ls"),
             ),
-            prefix=PrefixConfig((shape("con_embedding.conv_in.weight")[0], *prefix_widths)),
+            prefix=None if has_classes else PrefixConfig(_prefix_widths(shape, count("con_embedding.blocks") // 2)),
             transformer=TransformerConfig(
                 depth=count("blocks"),
                 width=shape("word_embed.weight")[0],
@@ -170,17 +176,25 @@ def infer_config(state: State, scales: tuple[int, ...] | None = None) -> ModelCo
                 frequencies=shape("diffloss.net.time_embed.mlp.0.weight")[1],
             ),
             scales=scales,
+            classes=shape("class_emb.weight")[0] - 1 if has_classes else None,
+            guides_first_scale=has_classes,
         )
     except ConfigError as error:
         raise _malformed(str(error)) from error
 
 
+def _prefix_widths(shape: Callable[[str], torch.Size], steps: int) -> tuple[int, ...]:
+    later = [shape(f"con_embedding.blocks.{2 * n + 1}.weight")[0] for n in range(steps)]
+    return (shape("con_embedding.conv_in.weight")[0], *later)
+
+
 def _official_scales(levels: int, first_stage: int) -> tuple[int, ...]:
-    if levels == len(OFFICIAL_SCALES) and first_stage == OFFICIAL_SCALES[-1] ** 2 + 1:
-        return OFFICIAL_SCALES
+    for scales, tokens in ((OFFICIAL_SCALES, OFFICIAL_SCALES[-1] ** 2 + 1), (CLASS_SCALES, 1)):
+        if (levels, first_stage) == (len(scales), tokens):
+            return scales
     raise _malformed(
-        f"it has {levels} scales and a first stage of {first_stage} tokens, and only ten scales "
-        f"over {OFFICIAL_SCALES[-1] ** 2 + 1} tokens are known"
+        f"it has {levels} scales and a first stage of {first_stage} tokens; known are 10 scales "
+        f"over {OFFICIAL_SCALES[-1] ** 2 + 1} tokens, and 12 over 1"
     )
 
 
@@ -189,7 +203,7 @@ def convert_state(state: State, config: ModelConfig) -> Iterator[tuple[str, Tens
 
     Raises `WeightsError` naming any tensor that is unknown, missing or of the wrong shape.
     """
-    names = {key: rename(key) for key in state}
+    names = {key: rename(key, config.classes is not None) for key in state}
     without_heir = (*UNUSED, *(source for _, sources in FOLDS for source in sources))
     if unknown := [key for key, name in names.items() if name is None and not matches_any(key, without_heir)]:
         raise _malformed(f"the tensor {unknown[0]} is unknown")
@@ -205,19 +219,18 @@ def _fold(state: State, config: ModelConfig) -> Iterator[tuple[str, Tensor]]:
             raise _malformed(f"the tensor {key} is missing")
         return state[key].float()
 
-    label = F.silu(get("class_emb.weight"))
-    width = config.transformer.width
-
     def modulation(key: str) -> Tensor:
-        made = label @ get(f"{key}.ada_lin.1.weight").T + get(f"{key}.ada_lin.1.bias")
-        return made.unflatten(-1, (-1, width))
+        made = F.silu(get("class_emb.weight")) @ get(f"{key}.ada_lin.1.weight").T + get(f"{key}.ada_lin.1.bias")
+        return made.unflatten(-1, (-1, config.transformer.width))
 
-    yield "transformer.head_modulation", modulation("head_nm")
+    if config.classes is None:
+        yield "transformer.head_modulation", modulation("head_nm")
     for n in range(config.transformer.depth):
         source, target = f"blocks.{n}", f"transformer.blocks.{n}"
         q_bias, v_bias = get(f"{source}.attn.q_bias"), get(f"{source}.attn.v_bias")
         scale = get(f"{source}.attn.scale_mul_1H11").flatten()
-        yield f"{target}.modulation", modulation(source)
+        if config.classes is None:
+            yield f"{target}.modulation", modulation(source)
         yield f"{target}.attention.qkv.bias", torch.cat((q_bias, torch.zeros_like(q_bias), v_bias))
         yield f"{target}.attention.query_scale", scale.clamp(max=math.log(100)).exp()
 
