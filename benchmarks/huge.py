@@ -28,6 +28,7 @@ from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.run import Run
 from varsr.model.varsr import VARSR
 from varsr.runtime.device import Precision
+from varsr.runtime.engine import Engine
 from varsr.upscaling.preset import Presets
 from varsr.upscaling.upscaler import Upscaler
 
@@ -60,12 +61,8 @@ def main() -> None:
     if options.model:
         upscaler = Upscaler.from_pretrained(options.model, device="cpu")
     else:
-        upscaler = Upscaler(
-            cast("VARSR", StandIn()),
-            Presets(PRESET, PRESET),
-            torch.device("cpu"),
-            Precision(torch.float32, torch.float32),
-        )
+        engine = Engine(cast("VARSR", StandIn()), torch.device("cpu"), Precision(torch.float32, torch.float32))
+        upscaler = Upscaler(engine, Presets(PRESET, PRESET))
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.png", Path(folder) / f"out.{options.format}"

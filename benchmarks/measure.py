@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from varsr import Options, RequestError, Upscaler, __version__
+from varsr import Options, Upscaler, __version__
+from varsr.errors import RequestError
 from varsr.evaluation.benchmark import describe
 from varsr.evaluation.evaluate import read_color
 from varsr.evaluation.inputs import make_input
@@ -87,7 +88,7 @@ def measurements(full: Path | None, photographs: Path | None) -> dict[str, Calla
 
 def machine() -> dict[str, Any]:
     """The hardware and software that all results of a folder are of."""
-    found = describe(Upscaler.from_pretrained("mini"))
+    found = describe(Upscaler.from_pretrained("mini").engine)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),

@@ -14,7 +14,7 @@ RANKS = (
     "comparison",
     "evaluation",
     "jobs",
-    "upscaling",
+    "upscaling generation",
     "weights",
     "runtime images",
     "model tiling storage",

@@ -8,16 +8,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Options", "Request", "Upscaler", "VarsrError", "__version__", "upscale_file"]
+__all__ = [
+    "GenerationOptions",
+    "Generator",
+    "Options",
+    "Request",
+    "Upscaler",
+    "VarsrError",
+    "Wish",
+    "__version__",
+    "generate",
+    "upscale_file",
+]
 
 if TYPE_CHECKING:
     from varsr.errors import VarsrError
+    from varsr.generation.generator import Generator, Wish, generate
+    from varsr.generation.options import GenerationOptions
     from varsr.jobs.files import upscale_file
     from varsr.upscaling.options import Options
     from varsr.upscaling.request import Request
     from varsr.upscaling.upscaler import Upscaler
 
 _HOMES = {
+    "GenerationOptions": "varsr.generation.options",
+    "Generator": "varsr.generation.generator",
+    "Wish": "varsr.generation.generator",
+    "generate": "varsr.generation.generator",
     "Options": "varsr.upscaling.options",
     "Request": "varsr.upscaling.request",
     "Upscaler": "varsr.upscaling.upscaler",

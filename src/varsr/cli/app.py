@@ -15,6 +15,7 @@ from varsr.cli.bench import bench
 from varsr.cli.compare import compare
 from varsr.cli.console import messages, print_any_name
 from varsr.cli.evaluate import evaluate
+from varsr.cli.generate import generate
 from varsr.cli.models import models
 from varsr.cli.options import Debug
 from varsr.cli.upscale import upscale
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(upscale)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(generate)
 app.command()(bench)
 app.add_typer(models, name="models")
 

@@ -14,7 +14,7 @@ from varsr.images.formats import BY_SUFFIX
 from varsr.images.write import Encoding
 from varsr.jobs.naming import FALLBACK, format_named
 from varsr.jobs.plan import Job
-from varsr.jobs.preflight import check_folder
+from varsr.jobs.preflight import check_folder, check_target
 from varsr.storage.local import is_special
 from varsr.storage.streams import STREAM
 
@@ -110,10 +110,10 @@ def color_named(name: str) -> tuple[int, int, int]:
 
 
 def check_page(path: Path, overwrite: bool) -> None:
-    """Raise `RequestError` for a page of another suffix, and as `check_new` does."""
+    """Raise `RequestError` for a page of another suffix, `OutputError` where it cannot be written."""
     if path.suffix.lower() not in PAGES:
         raise RequestError(f"{path} is not the name of a page.", "Let it end in .html.")
-    check_new(path, overwrite)
+    check_target(path, overwrite)
 
 
 @contextmanager
@@ -123,11 +123,3 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{path} could not be written ({describe(error)}).", "Choose another place.") from error
-
-
-def check_new(output: Path, overwrite: bool) -> None:
-    """Raise `OutputError` for a file that exists and is not to be replaced, and for a folder that does not exist."""
-    if output.exists() and not overwrite and not is_special(output):
-        raise OutputError(f"{output} exists.", "Use `overwrite` to replace it.")
-    if not output.parent.is_dir():
-        raise OutputError(f"The folder {output.parent} does not exist.", "Create it first.")

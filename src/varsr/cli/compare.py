@@ -53,10 +53,11 @@ def compare(
 
     varsr compare photo.jpg photo_x4.jpg -o sheet.png
     """
-    from varsr.cli.arguments import PAGES, check_new, writing
+    from varsr.cli.arguments import PAGES, writing
     from varsr.comparison.page import write_page
     from varsr.comparison.sheet import Crop, write_sheet
     from varsr.errors import RequestError
+    from varsr.jobs.preflight import check_target
 
     suffix = output.suffix.lower()
     if suffix not in (*PAGES, *SHEETS):
@@ -64,7 +65,7 @@ def compare(
     if crop and suffix in PAGES:
         raise RequestError("A page shows images whole.", "Leave out `crop`, or make a sheet.")
     part = Crop.parse(crop) if crop else None
-    check_new(output, overwrite)
+    check_target(output, overwrite)
     comparisons = _comparisons(images, label or [], reference)
     with writing(output):
         if suffix in PAGES:

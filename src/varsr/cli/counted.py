@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, ProgressColumn, Task
+from rich.text import Text
 
 from varsr.cli.console import messages
 
@@ -16,16 +17,28 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def counted(total: int, title: str) -> Iterator[Callable[[], None]]:
-    """A function to call for each thing that is done, while the block lasts."""
+def counted(total: int, title: str, activity: Callable[[], str] = lambda: "") -> Iterator[Callable[[], None]]:
+    """A function to call for each thing that is done, while the block lasts; `activity` is shown beside the bar."""
     if messages.quiet:
         yield lambda: None
     elif sys.stderr.isatty():
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        columns = *Progress.get_default_columns(), _Activity(activity)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(title, total=total)
             yield lambda: progress.advance(task)
     else:
         yield _Lines(total, title).count
+
+
+class _Activity(ProgressColumn):
+    """A text that is looked up at each refresh."""
+
+    def __init__(self, activity: Callable[[], str]) -> None:
+        super().__init__()
+        self._activity = activity
+
+    def render(self, _: Task) -> Text:
+        return Text(self._activity())
 
 
 class _Lines:

@@ -106,6 +106,11 @@ ModelName = Annotated[
             help="Name from `varsr models`, safetensors file, folder, or hf:owner/name@revision."),
 ]  # fmt: skip
 
+ClassModel = Annotated[
+    str,
+    _option("--model", "-m", panel=_MODEL, help="Class-to-image model: name, file, folder or hf:owner/name@revision."),
+]
+
 Realism = Annotated[
     float | None,
     _option("--realism", panel=_GENERATION, min=0, max=1, default=_PRESET,

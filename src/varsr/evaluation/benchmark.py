@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from varsr.generation.generator import Generator
 from varsr.images.size import Size
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import TileNoise
@@ -23,9 +24,12 @@ from varsr.model.varsr import VARSR
 from varsr.runtime.engine import Engine
 from varsr.runtime.memory import memory_errors
 from varsr.tiling.grid import Tile
+from varsr.upscaling.layout import Layout
 from varsr.upscaling.options import Options
-from varsr.upscaling.upscaler import ModelChoice, Upscaler
+from varsr.upscaling.upscaler import ModelChoice
+from varsr.weights.checkpoint import read_config
 from varsr.weights.registry import default_model
+from varsr.weights.store import resolve_model
 
 _log = logging.getLogger(__name__)
 PEAK_SIDES = (1024, 2048, 4096)  # of the matrices whose products are taken for what the machine can do
@@ -106,57 +110,69 @@ class Report:
 
 def benchmark(choice: ModelChoice, options: Options, size: Size, batch_sizes: Sequence[int], runs: int) -> Report:
     """Load a model and time it, `runs` times for each batch size. Raises as loading and upscaling do."""
+    name = choice.model or default_model()
     started = time.monotonic()
-    upscaler = choice.load()
+    engine, inference, work = _opened(replace(choice, model=name), options, size)
     loaded = time.monotonic() - started
-    machine = describe(upscaler)
-    timings = measure(upscaler, batch_sizes, runs, upscaler.settings(options).inference)
-    layout = upscaler.layout(size, options)
+    machine = describe(engine)
+    timings = measure(engine, batch_sizes, runs, inference)
     return Report(
-        model=choice.model or default_model(),
+        model=name,
         speed=options.speed,
         machine=machine,
-        tile_side=upscaler.model.config.tile_side,
+        tile_side=engine.model.config.tile_side,
         load_seconds=loaded,
-        peak_memory_bytes=peak_memory(upscaler.engine.device),
-        size=size,
-        tiles=len(layout.tiles),
-        windows=len(layout.windows),
-        images_per_hour=3600 / min(timing.of_image(layout.tiles, layout.windows) for timing in timings),
+        peak_memory_bytes=peak_memory(engine.device),
+        size=work.size,
+        tiles=len(work.tiles),
+        windows=len(work.windows),
+        images_per_hour=3600 / min(timing.of_image(work.tiles, work.windows) for timing in timings),
         timings=timings,
     )
 
 
-def describe(upscaler: Upscaler) -> Machine:
+def _opened(choice: ModelChoice, options: Options, size: Size) -> tuple[Engine, InferenceConfig, Layout]:
+    """A model of either kind, its settings, and the tiles of an image: of `size`, or of the one size it makes."""
+    assert choice.model is not None
+    if read_config(resolve_model(choice.model, choice.dtype)).classes is None:
+        upscaler = choice.load()
+        return upscaler.engine, upscaler.settings(options).inference, upscaler.layout(size, options)
+    arguments = {"device": choice.device, "dtype": choice.dtype, "compiled": choice.compiled}
+    generator = Generator.from_pretrained(choice.model, **arguments)  # type: ignore[arg-type]
+    side, whole = generator.config.tile_side, [Tile(0, 0, 0, generator.config.latent_side)]
+    return generator.engine, generator.inference, Layout((side, side), (side, side), whole, whole)
+
+
+def describe(engine: Engine) -> Machine:
     """The machine and what matrix products reach on it."""
-    device = upscaler.engine.device
+    device = engine.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    dtype = upscaler.dtype
+    dtype = engine.precision.compute
     return Machine(
         f"{name} ({device})",
         torch.get_num_threads(),
         torch.__version__,
-        "int8" if upscaler.engine.precision.int8 else str(dtype).removeprefix("torch."),
+        "int8" if engine.precision.int8 else str(dtype).removeprefix("torch."),
         matrix_peak(device, dtype),
     )
 
 
-def measure(upscaler: Upscaler, batch_sizes: Sequence[int], runs: int, inference: InferenceConfig) -> list[Timing]:
+def measure(engine: Engine, batch_sizes: Sequence[int], runs: int, inference: InferenceConfig) -> list[Timing]:
     """Time each batch size `runs` times, once it is ready. Raises `TooLittleMemoryError`."""
     timings: list[Timing] = []
-    warm_up = upscaler.engine.runs_until_ready
+    warm_up = engine.runs_until_ready
     total = len(batch_sizes) * (warm_up + runs)
     for tiles in batch_sizes:
-        with memory_errors(upscaler.engine.device), torch.inference_mode():
-            batch = _tiles(upscaler, tiles)
+        with memory_errors(engine.device), torch.inference_mode():
+            batch = _given(engine, tiles)
             measured = []
             for run in range(warm_up + runs):
-                measured.append(_timed(upscaler.engine, batch, inference))
+                measured.append(_timed(engine, batch, inference))
                 _log.info("run %d of %d", len(timings) * (warm_up + runs) + run + 1, total)
         first, others = measured[:-runs], measured[-runs:]
         seconds = {stage: statistics.median(run[stage] for run in others) for stage in others[0]}
         ready = sum(sum(run.values()) for run in first)
-        timings.append(Timing(tiles, seconds, operations(upscaler, tiles, inference), ready))
+        timings.append(Timing(tiles, seconds, operations(engine, tiles, inference), ready))
     return timings
 
 
@@ -172,19 +188,19 @@ def peak_memory(device: torch.device) -> int:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def operations(upscaler: Upscaler, tiles: int, inference: InferenceConfig) -> dict[str, int]:
+def operations(engine: Engine, tiles: int, inference: InferenceConfig) -> dict[str, int]:
     """Floating-point operations of each stage, counted without computing them."""
-    config, dtype = upscaler.model.config, upscaler.dtype
+    config = engine.model.config
     with torch.device("meta"):
-        model = VARSR(config).to("meta", dtype)
-        batch = torch.empty(tiles, 3, config.tile_side, config.tile_side, dtype=dtype)
+        model = VARSR(config).to("meta", engine.precision.compute)
     model.quantizer.float()  # these two are float32 whatever the rest is
     model.transformer.rotary = model.transformer.rotary.float()
-    engine = Engine(model, torch.device("meta"), upscaler.engine.precision)
+    counting = Engine(model, torch.device("meta"), engine.precision)
+    batch = _given(counting, tiles)
     counted: dict[str, int] = {}
     before = 0
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        for name in _stages(engine, batch, inference):
+        for name in _stages(counting, batch, inference):
             total = counter.get_total_flops()
             counted[name], before = total - before, total
     return counted
@@ -204,35 +220,41 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     return best
 
 
-def _stages(engine: Engine, tiles: Tensor, inference: InferenceConfig) -> Iterator[str]:
-    """Compute tiles and yield the name of each stage as it is done; the first has the prefix in it."""
-    names = ["prefix", *(f"scale {side} x {side}" for side in engine.model.config.scales[1:]), "corrector"]
-    latent = tiles
-    for name, grown in zip(names, engine.generate(tiles, TileNoise(0, range(len(tiles))), inference), strict=True):
+def _stages(engine: Engine, given: Tensor, inference: InferenceConfig) -> Iterator[str]:
+    """Compute a batch and yield the name of each stage as it is done; the first has the prefix in it."""
+    config, count = engine.model.config, len(given)
+    names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:]), "corrector"]
+    latent = given
+    for name, grown in zip(names, engine.generate(given, TileNoise(0, range(count)), inference), strict=True):
         latent = grown
         yield name
-    engine.model.decode(latent.to(tiles.dtype), tiles, 1.0)
+    pixels = torch.zeros(
+        count, 3, config.tile_side, config.tile_side, dtype=engine.precision.compute, device=engine.device
+    )
+    engine.model.decode(latent.to(pixels.dtype), pixels, 1.0)
     yield "decoder"
 
 
-def _timed(engine: Engine, tiles: Tensor, inference: InferenceConfig) -> dict[str, float]:
+def _timed(engine: Engine, given: Tensor, inference: InferenceConfig) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    _wait(tiles.device)
+    _wait(engine.device)
     last = time.perf_counter()
-    for stage in _stages(engine, tiles, inference):
-        _wait(tiles.device)
+    for stage in _stages(engine, given, inference):
+        _wait(engine.device)
         now = time.perf_counter()
         seconds[stage], last = now - last, now
     return seconds
 
 
-def _tiles(upscaler: Upscaler, count: int) -> Tensor:
-    """Smooth noise: the time does not depend on what an image shows."""
-    side = upscaler.model.config.tile_side
+def _given(engine: Engine, count: int) -> Tensor:
+    """Tiles of smooth noise, or classes: the time does not depend on what an image shows."""
+    config = engine.model.config
+    if config.classes is not None:
+        return (torch.arange(count) % config.classes).to(engine.device)
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, 8, 8, generator=generator) * 2 - 1
-    pixels = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
-    return pixels.to(upscaler.engine.device, upscaler.dtype)
+    pixels = torch.nn.functional.interpolate(coarse, size=(config.tile_side,) * 2, mode="bilinear")
+    return pixels.to(engine.device, engine.precision.compute)
 
 
 def _wait(device: torch.device) -> None:

@@ -15,6 +15,7 @@ HEADER = b"Exif\0\0"
 ORIENTATION = 0x0112
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _PROCESSING_SOFTWARE = 0x000B
+_DESCRIPTION = 0x010E
 _MARK = b"varsr\0"
 _MAKER_NOTE = 0x927C
 _SIDES = (0xA002, 0xA003)  # width and height in the EXIF directory, which the result no longer has
@@ -117,6 +118,15 @@ def marked(exif: bytes | None) -> bytes:
     """An EXIF block with the note that varsr made the image, by which it is known in a later run."""
     parsed = parse(exif)
     parsed.main[_PROCESSING_SOFTWARE] = Entry(_ASCII, len(_MARK), _MARK)
+    written = parsed.to_bytes()
+    assert written is not None
+    return written
+
+
+def with_description(exif: bytes | None, text: str) -> bytes:
+    """An EXIF block with a description of the image, in ASCII."""
+    parsed, data = parse(exif), text.encode("ascii") + b"\0"
+    parsed.main[_DESCRIPTION] = Entry(_ASCII, len(data), data)
     written = parsed.to_bytes()
     assert written is not None
     return written

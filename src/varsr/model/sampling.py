@@ -43,8 +43,10 @@ class TileNoise:
     of its batch nor on the device.
     """
 
-    def __init__(self, seed: int, tiles: Sequence[int]) -> None:
-        self._generators = [_generator(seed, tile) for tile in tiles]
+    def __init__(self, seed: int | Sequence[int], tiles: Sequence[int]) -> None:
+        """Make generators for tiles at these places, of one seed or of a seed each."""
+        seeds = [seed] * len(tiles) if isinstance(seed, int) else seed
+        self._generators = [_generator(*pair) for pair in zip(seeds, tiles, strict=True)]
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers (T, *shape)."""

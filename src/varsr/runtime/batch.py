@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from varsr.model.inference import InferenceConfig
+from varsr.model.sampling import TileNoise
 from varsr.runtime.worker import DeviceThread
 from varsr.tiling.array import FloatImages
 
@@ -24,9 +25,39 @@ class TileBatch:
     inference: InferenceConfig
     seed: int
 
+    def __len__(self) -> int:
+        return len(self.positions)
+
     def part(self, start: int, stop: int) -> TileBatch:
         """Some of its tiles."""
         return replace(self, pixels=self.pixels[start:stop], positions=self.positions[start:stop])
+
+    def noise(self, chosen: Sequence[int]) -> TileNoise:
+        """The random numbers of some tiles."""
+        return TileNoise(self.seed, [self.positions[i] for i in chosen])
+
+
+@dataclass(frozen=True)
+class ClassBatch:
+    """Images of classes, each with a seed of its own, computed with the same settings."""
+
+    classes: Sequence[int]
+    seeds: Sequence[int]
+    inference: InferenceConfig
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def part(self, start: int, stop: int) -> ClassBatch:
+        """Some of its images."""
+        return replace(self, classes=self.classes[start:stop], seeds=self.seeds[start:stop])
+
+    def noise(self, chosen: Sequence[int]) -> TileNoise:
+        """The random numbers of some images."""
+        return TileNoise([self.seeds[i] for i in chosen], [0] * len(chosen))
+
+
+Batch = TileBatch | ClassBatch
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from varsr.model.config import ModelConfig
 from varsr.model.inference import InferenceConfig
-from varsr.model.sampling import Noise, TileNoise
+from varsr.model.passes import Conditions
+from varsr.model.sampling import Noise
 from varsr.model.varsr import VARSR
-from varsr.runtime.batch import PendingBatch, Step, TileBatch
+from varsr.runtime.batch import Batch, ClassBatch, PendingBatch, Step
 from varsr.runtime.cuda_graphs import GraphCache
 from varsr.runtime.device import Precision
 from varsr.runtime.memory import is_about_memory, memory_size
@@ -81,37 +82,35 @@ class Engine:
         """True while a batch may be begun before it is needed."""
         return self._worker is not None and self._worker.unfinished < BATCHES_AHEAD
 
-    def submit(self, batch: TileBatch, size: int) -> PendingBatch:
+    def submit(self, batch: Batch, size: int) -> PendingBatch:
         """Begin a batch of at most `size` tiles, on the device's thread where it has one."""
         return PendingBatch(self.latents(batch, size), self._worker)
 
     @torch.inference_mode()
-    def latents(self, batch: TileBatch, size: int) -> Generator[Step, None, FloatImages]:
+    def latents(self, batch: Batch, size: int) -> Generator[Step, None, FloatImages]:
         """Compute the latents (T, P, P, Z) of at most `size` tiles; yield each step, return the latents.
 
         Where memory does not suffice for all at once, halves are computed one after the other.
         """
         try:
-            return (yield from self._whole_batch(batch, size if self.fills_batches else len(batch.positions)))
+            return (yield from self._whole_batch(batch, size if self.fills_batches else len(batch)))
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not is_about_memory(error):
                 raise
         half = size // 2
         parts: list[FloatImages] = []
-        for start in range(0, len(batch.positions), half):
+        for start in range(0, len(batch), half):
             part = yield from _shifted(self.latents(batch.part(start, start + half), half), start)
             parts.append(part)
         return np.concatenate(parts)
 
-    def _whole_batch(self, batch: TileBatch, size: int) -> Generator[Step, None, FloatImages]:
+    def _whole_batch(self, batch: Batch, size: int) -> Generator[Step, None, FloatImages]:
         """Compute all tiles at once, the batch filled up to `size` with copies of the last one."""
-        count, scales = len(batch.positions), len(self.model.config.scales)
+        count, scales = len(batch), len(self.model.config.scales)
         filled = [*range(count), *[count - 1] * (size - count)]
-        tiles = self.tensor(batch.pixels[filled] * 2 - 1)
-        noise = TileNoise(batch.seed, [batch.positions[i] for i in filled])
         everything, done = slice(0, count), 0
         try:
-            for grown in self.generate(tiles, noise, batch.inference):
+            for grown in self.generate(self._given(batch, filled), batch.noise(filled), batch.inference):
                 latents = grown
                 if done < scales:
                     done += 1
@@ -124,16 +123,30 @@ class Engine:
         yield Step(everything, "corrector")
         return result
 
-    def generate(self, tiles: Tensor, noise: Noise, inference: InferenceConfig) -> Iterator[Tensor]:
-        """Latents (T, Z, P, P) of tiles (T, 3, S, S) on the device as they grow, as `VARSR.generate` yields them."""
+    def _given(self, batch: Batch, chosen: Sequence[int]) -> Tensor:
+        """Tiles (T, 3, S, S) or classes (T) of a batch, on the device."""
+        if isinstance(batch, ClassBatch):
+            return torch.tensor([batch.classes[i] for i in chosen], device=self.device)
+        return self.tensor(batch.pixels[list(chosen)] * 2 - 1)
 
-        def work(tiles: Tensor, noise: Noise) -> Iterator[Tensor]:
-            return self.model.generate(self.model.conditions_of_tiles(tiles), inference, noise)
+    def generate(self, given: Tensor, noise: Noise, inference: InferenceConfig) -> Iterator[Tensor]:
+        """Latents (T, Z, P, P) as they grow, as `VARSR.generate` yields them.
+
+        `given` are tiles (T, 3, S, S) of a super-resolution model, or classes (T) of a class-to-image model.
+        """
+
+        def work(given: Tensor, noise: Noise) -> Iterator[Tensor]:
+            return self.model.generate(self._conditions(given), inference, noise)
 
         if self._graphs is None:
-            return work(tiles, noise)
+            return work(given, noise)
         stages = len(self.model.config.scales) + bool(inference.corrector_steps)
-        return self._graphs.run(inference, work, stages, tiles, noise)
+        return self._graphs.run(inference, work, stages, given, noise)
+
+    def _conditions(self, given: Tensor) -> Conditions:
+        if self.model.config.classes is None:
+            return self.model.conditions_of_tiles(given)
+        return self.model.conditions_of_classes(given, self.precision.compute)
 
     def decode(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:
         """Latents (T, P, P, Z) with the input's tiles (T, S, S, 3) -> restored tiles (T, S, S, 3), all in [0, 1]."""

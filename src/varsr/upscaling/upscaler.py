@@ -10,20 +10,19 @@ from typing import Any, NoReturn, TypeVar, cast, overload
 import torch
 
 from varsr.choices import DtypeName
+from varsr.errors import RequestError
 from varsr.images.photo import Photo
 from varsr.images.size import Size, TargetSize
 from varsr.model.varsr import VARSR
-from varsr.runtime.cpu import limit_threads
-from varsr.runtime.device import Precision, pick_device, pick_precision
 from varsr.runtime.engine import Engine
-from varsr.runtime.memory import memory_errors
 from varsr.upscaling.layout import Layout, layout_of
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.preset import Presets, Settings, presets_of, resolve
 from varsr.upscaling.progress import OnProgress
 from varsr.upscaling.request import ImageLike, ImageT, Request
 from varsr.upscaling.stream import UpscaleStream
-from varsr.weights.checkpoint import load_model, read_config
+from varsr.weights.checkpoint import read_config
+from varsr.weights.engine import open_engine
 from varsr.weights.presets import PresetTables, preset_tables
 from varsr.weights.registry import default_model
 from varsr.weights.store import resolve_model
@@ -34,10 +33,8 @@ T = TypeVar("T")
 class Upscaler:
     """A loaded model that upscales images."""
 
-    def __init__(
-        self, model: VARSR, presets: Presets, device: torch.device, precision: Precision, compiled: bool = True
-    ) -> None:
-        self.engine = Engine(model, device, precision, compiled)
+    def __init__(self, engine: Engine, presets: Presets) -> None:
+        self.engine = engine
         self.presets = presets
 
     @classmethod
@@ -57,6 +54,7 @@ class Upscaler:
         Raises:
             WeightsError: the model cannot be had.
             DeviceError: the device is not there.
+            RequestError: the model makes images of classes.
 
         """
         name = model or default_model()
@@ -72,12 +70,10 @@ class Upscaler:
 
     @classmethod
     def _load(cls, path: Path, tables: PresetTables, device: str, dtype: DtypeName, compiled: bool) -> Upscaler:
-        place = pick_device(device)
-        precision = pick_precision(dtype, place)
-        limit_threads()
-        presets = presets_of(tables, read_config(path), str(path))
-        with memory_errors(place):
-            return cls(load_model(path, place, precision), presets, place, precision, compiled)
+        config = read_config(path)
+        if config.classes is not None:
+            raise RequestError(f"{path.name} makes images of classes and upscales none.", "Use: varsr generate")
+        return cls(open_engine(path, device, dtype, compiled), presets_of(tables, config, str(path)))
 
     def upscale(
         self, image: ImageT, scale: float = 4.0, options: Options = DEFAULTS, on_progress: OnProgress | None = None

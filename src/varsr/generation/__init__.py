@@ -1,0 +1,1 @@
+"""Images of classes, through the same scale loop as upscaling."""
