@@ -208,3 +208,72 @@ def test_a_run_that_is_stopped_leaves_whole_files_and_can_go_on(
         assert len(finished) == len(list(out.iterdir()))  # no temporary file is left
     assert varsr(*command[3:]).returncode == 0
     assert len(list(out.glob("*_x4.png"))) == 12
+
+
+def test_a_list_of_files_beside_arguments(varsr: Run, nano: Path, tmp_path: Path) -> None:
+    for name in ("in/a.png", "in/deep/b c.png", "in/deep/new\nline.png", "d.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((16, 16), 80).save(path)
+    (tmp_path / "names").write_bytes(b"in/a.png\0in/deep/b c.png\0in/deep/new\nline.png\0in/missing.png\0")
+    result = varsr(
+        "upscale", "d.png", "--files-from", "names", "-0", "--base", "in", "-d", "out", "-s", "2", "-m", nano
+    )
+    assert result.returncode == 1
+    assert "missing.png does not exist" in result.stderr
+    made = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")}
+    assert made == {"d_x2.png", "a_x2.png", "deep/b c_x2.png", "deep/new\nline_x2.png"}
+
+
+def test_a_list_on_standard_input(environment: dict[str, str], nano: Path, tmp_path: Path) -> None:
+    Image.effect_noise((16, 16), 80).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "varsr", "upscale", "--files-from", "-", "-m", str(nano), "-s", "2", "-q"]
+    done = subprocess.run(
+        command, input="a.png\n", cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "a_x2.png\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to upscale"),
+        (["a.png", "-0"], "about a list"),
+        (["--files-from", "names", "-o", "b.png"], "one input"),
+        (["--files-from", "missing"], "cannot be read"),
+    ],
+)
+def test_lists_that_cannot_be(varsr: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "names").write_text("a.png\n")
+    result = varsr("upscale", *arguments)
+    assert result.returncode in (2, 4)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_long_list_is_planned_as_it_is_read(environment: dict[str, str], tmp_path: Path) -> None:
+    """The first line comes before the list ends; no torch is imported, and memory stays small."""
+    names = tmp_path / "names"
+    names.write_text("".join(f"photos/{number % 1000:03}/{number:07}.jpg\n" for number in range(100_000)))
+    script = (
+        "import re, sys; from varsr.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1], 'torch' in sys.modules, "
+        "file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", script, "upscale", "--files-from", str(names), "-d", str(tmp_path), "--dry-run"]
+    started = time.monotonic()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        until_first = time.monotonic() - started
+        lines = sum(1 for _ in process.stdout)
+        assert process.stderr is not None
+        kilobytes, torch = process.stderr.read().split()[-2:]
+    assert first == f"photos/000/0000000.jpg -> {tmp_path}/0000000_x4.jpg\n"
+    assert lines == 99_999
+    assert until_first < 5, "with the machine at its worst"
+    assert (int(kilobytes) < 150_000, torch) == (True, "False")

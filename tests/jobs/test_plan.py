@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,22 @@ from hypothesis import strategies as st
 
 from varsr.errors import InputError, OutputError, RequestError
 from varsr.images.size import TargetSize
+from varsr.jobs import plan as planning
+from varsr.jobs.hash_set import HashSet
+from varsr.jobs.lists import names_in
 from varsr.jobs.naming import Naming, format_named
-from varsr.jobs.plan import Job, Shard, plan
+from varsr.jobs.plan import Job, Plan, Shard, listed
+from varsr.jobs.plan import given as arguments
 from varsr.storage.streams import STREAM
 
 VALUES = {"size": "x4", "scale": "4", "model": "mini"}
 stems = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda s: not s.startswith(".") and s.strip() not in (".", "..")
 )
+
+
+def plan(inputs: list[Path], recursive: bool, naming: Naming, values: dict[str, str]) -> Plan:
+    return Plan(arguments(inputs), recursive, naming, values)
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -60,23 +69,23 @@ def test_templates_that_cannot_be(template: str) -> None:
 def test_folders_files_and_their_order(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a.png", "notes.txt", ".hidden.jpg", "deep/c.webp", ".git/d.jpg")
     touch(tmp_path, "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "deep/#recycle/e.jpg", "$RECYCLE.BIN/f.jpg")
-    found = [job.source.name for job in plan([tmp_path], False, Naming(), VALUES).jobs]
+    found = [job.source.name for job in plan([tmp_path], False, Naming(), VALUES)]
     assert found == ["a.png", "b.jpg"]
-    found = [job.source.name for job in plan([tmp_path], True, Naming(), VALUES).jobs]
+    found = [job.source.name for job in plan([tmp_path], True, Naming(), VALUES)]
     assert found == ["a.png", "b.jpg", "c.webp"]
 
 
 def test_patterns_that_no_shell_expanded(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "c.png", "[odd].jpg")
-    found = plan([tmp_path / "*.jpg"], False, Naming(), VALUES).jobs
+    found = list(plan([tmp_path / "*.jpg"], False, Naming(), VALUES))
     assert [job.source.name for job in found] == ["[odd].jpg", "a.jpg", "b.jpg"]
-    assert [job.source.name for job in plan([tmp_path / "[odd].jpg"], False, Naming(), VALUES).jobs] == ["[odd].jpg"]
-    assert [job.source.name for job in plan([tmp_path / "*.gif"], False, Naming(), VALUES).jobs] == ["*.gif"]
+    assert [job.source.name for job in plan([tmp_path / "[odd].jpg"], False, Naming(), VALUES)] == ["[odd].jpg"]
+    assert [job.source.name for job in plan([tmp_path / "*.gif"], False, Naming(), VALUES)] == ["*.gif"]
 
 
 def test_a_tree_is_kept_under_the_output_folder(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.jpg", "deep/er/a.jpg")
-    jobs = plan([tmp_path / "in"], True, Naming(folder=tmp_path / "out"), VALUES).jobs
+    jobs = list(plan([tmp_path / "in"], True, Naming(folder=tmp_path / "out"), VALUES))
     assert [str(job.target.relative_to(tmp_path)) for job in jobs] == ["out/a_x4.jpg", "out/deep/er/a_x4.jpg"]
 
 
@@ -86,9 +95,9 @@ def test_results_of_an_earlier_run_are_no_inputs(tmp_path: Path, label: str, tem
     naming = Naming(template=template)
     sources = ["a.jpg", "b.jpg", "c3.jpg", "x9.jpg"]
     touch(tmp_path, *sources)
-    touch(tmp_path, *(job.target.name for job in plan([tmp_path], False, naming, VALUES | {"size": label}).jobs))
+    touch(tmp_path, *(job.target.name for job in plan([tmp_path], False, naming, VALUES | {"size": label})))
     planned = plan([tmp_path], False, naming, VALUES)
-    assert [job.source.name for job in planned.jobs] == sources
+    assert [job.source.name for job in planned] == sources
     assert planned.results == len(sources)
     for source in sources:  # also where the inputs are gone or have become another format
         (tmp_path / source).unlink()
@@ -98,14 +107,14 @@ def test_results_of_an_earlier_run_are_no_inputs(tmp_path: Path, label: str, tem
 
 def test_in_place_every_file_is_an_input(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b_x4.jpg")
-    jobs = plan([tmp_path], False, Naming("{stem}{ext}"), VALUES).jobs
+    jobs = list(plan([tmp_path], False, Naming("{stem}{ext}"), VALUES))
     assert [(job.source, job.found) for job in jobs] == [(job.target, True) for job in jobs]
     assert [job.source.name for job in jobs] == ["a.jpg", "b_x4.jpg"]
 
 
 def test_a_result_named_itself_is_an_input(tmp_path: Path) -> None:
     touch(tmp_path, "a_x4.jpg")
-    (job,) = plan([tmp_path / "a_x4.jpg"], False, Naming(), VALUES).jobs
+    (job,) = plan([tmp_path / "a_x4.jpg"], False, Naming(), VALUES)
     assert not job.found
 
 
@@ -113,12 +122,12 @@ def test_a_result_named_itself_is_an_input(tmp_path: Path) -> None:
 def test_a_pipe_in_a_folder_is_no_file(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     os.mkfifo(tmp_path / "b.jpg")
-    assert [job.source.name for job in plan([tmp_path], False, Naming(), VALUES).jobs] == ["a.jpg"]
+    assert [job.source.name for job in plan([tmp_path], False, Naming(), VALUES)] == ["a.jpg"]
 
 
 def test_an_input_named_twice_is_done_once(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
-    assert len(plan([tmp_path / "a.jpg", tmp_path, tmp_path / "." / "a.jpg"], False, Naming(), VALUES).jobs) == 1
+    assert len(list(plan([tmp_path / "a.jpg", tmp_path, tmp_path / "." / "a.jpg"], False, Naming(), VALUES))) == 1
 
 
 def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
@@ -126,14 +135,14 @@ def test_two_inputs_for_one_output_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.jpg and .*a\.png would both write"):
         plan([tmp_path], False, Naming(format=format_named("webp")), VALUES)
     naming = Naming("{stem}-{source_ext}_{size}{ext}", format=format_named("webp"))
-    targets = [job.target.name for job in plan([tmp_path], False, naming, VALUES).jobs]
+    targets = [job.target.name for job in plan([tmp_path], False, naming, VALUES)]
     assert targets == ["a-jpg_x4.webp", "a-png_x4.webp"]
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     touch(tmp_path, "deep/a.jpg")
     (tmp_path / "deep/loop").symlink_to(tmp_path, target_is_directory=True)
-    assert len(plan([tmp_path], True, Naming(), VALUES).jobs) == 1
+    assert len(list(plan([tmp_path], True, Naming(), VALUES))) == 1
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
@@ -150,14 +159,15 @@ def test_the_stream_needs_a_place(tmp_path: Path) -> None:
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 \n.jpg")
     touch(tmp_path, name)
-    (job,) = plan([tmp_path], False, Naming(), VALUES).jobs
+    (job,) = plan([tmp_path], False, Naming(), VALUES)
     assert os.fsencode(job.target.name) == b"caf\xe9 \n_x4.jpg"
 
 
 @given(st.integers(0, 100), st.integers(1, 12))
 def test_shards_share_all_jobs_without_overlap(total: int, count: int) -> None:
     jobs = [Job(Path(str(i)), Path(f"{i}.out")) for i in range(total)]
-    parts = [Shard(number, count).of(jobs) for number in range(1, count + 1)]
+    parts = [list(Shard(number, count).of(jobs)) for number in range(1, count + 1)]
+    assert [len(part) for part in parts] == [Shard(number, count).size(total) for number in range(1, count + 1)]
     assert sorted(int(str(job.source)) for part in parts for job in part) == list(range(total))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -194,3 +204,48 @@ def test_sizes_that_cannot_be() -> None:
             target.of((100, 200))
     with pytest.raises(RequestError, match="more than once"):
         TargetSize(scale=2, width=100)
+
+
+def test_a_list_is_data(tmp_path: Path) -> None:
+    """Patterns in it are names, blank lines are nothing, and bytes that are no text arrive whole."""
+    names = tmp_path / "names"
+    names.write_bytes(b"*.jpg\n\ncaf\xe9.png\r\nlast")
+    assert [os.fsencode(path) for path in names_in(names, by_nul=False)] == [b"*.jpg", b"caf\xe9.png", b"last"]
+    names.write_bytes(b"a\nb.jpg\0c.jpg\0")
+    assert [str(path) for path in names_in(names, by_nul=True)] == ["a\nb.jpg", "c.jpg"]
+    with pytest.raises(InputError, match="cannot be read"):
+        list(names_in(tmp_path / "missing", by_nul=False))
+
+
+def test_a_base_keeps_the_tree_of_a_list(tmp_path: Path) -> None:
+    names = [tmp_path / "in" / "a.jpg", tmp_path / "in" / "deep" / "a.jpg", Path("/elsewhere/b.jpg")]
+    first, second, outside = Plan(listed(names, tmp_path / "in"), False, Naming(folder=tmp_path / "out"), VALUES)
+    assert first.target == tmp_path / "out" / "a_x4.jpg"
+    assert second.target == tmp_path / "out" / "deep" / "a_x4.jpg"
+    assert "is not below" in str(outside.problem)
+
+
+def test_long_plans_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond what is checked beforehand, a name that is taken is a problem of the later job alone."""
+    monkeypatch.setattr(planning, "CHECKED", 3)
+    asked = []
+
+    def names() -> Iterator[Path]:
+        for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "a.png", "e.jpg"):
+            asked.append(name)
+            yield tmp_path / name
+
+    planned = Plan(listed(names()), False, Naming(folder=tmp_path / "out", format=format_named("webp")), VALUES)
+    assert planned.total is None
+    assert asked == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    problems = {job.source.name: job.problem for job in planned}
+    assert [name for name, problem in problems.items() if problem] == ["a.png"]
+    assert "once more" in str(problems["a.png"])
+
+
+def test_hashes_tell_many_names_apart() -> None:
+    known = HashSet()
+    names = [f"folder/{number:07}.jpg" for number in range(100_000)]
+    assert all(known.add(name) for name in names)
+    assert not any(known.add(name) for name in names[::7])
+    assert len(known) == len(names)

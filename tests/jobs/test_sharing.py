@@ -23,6 +23,7 @@ from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.preflight import prepare
 from varsr.jobs.run import Run
+from varsr.model.passes import Conditions
 from varsr.runtime.worker import DeviceThread
 from varsr.upscaling.progress import Progress
 
@@ -40,9 +41,9 @@ def batches(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     generate: Callable[..., Iterator[Tensor]] = upscaler.model.generate
 
-    def counted(tiles: Tensor, *rest: object, **named: object) -> Iterator[Tensor]:
-        sizes.append(len(tiles))
-        return generate(tiles, *rest, **named)
+    def counted(conditions: Conditions, *rest: object, **named: object) -> Iterator[Tensor]:
+        sizes.append(len(conditions.prefix))
+        return generate(conditions, *rest, **named)
 
     monkeypatch.setattr(upscaler.model, "generate", counted)
     return sizes

@@ -33,7 +33,7 @@ def _set_verbose(value: bool) -> None:
 
 
 Inputs = Annotated[
-    list[str], typer.Argument(help="Images and folders of images; - is standard input.", show_default=False)
+    list[str] | None, typer.Argument(help="Images and folders of images; - is standard input.", show_default=False)
 ]
 
 Output = Annotated[
@@ -81,6 +81,15 @@ Megapixels = Annotated[
 ]
 
 Recursive = Annotated[bool, _option("--recursive", "-r", panel=_FILES, help="Include subfolders.")]
+FilesFrom = Annotated[
+    str | None,
+    _option("--files-from", panel=_FILES, help="Also take inputs from this list, a name a line; - is standard input."),
+]
+NullSeparated = Annotated[bool, _option("--null", "-0", panel=_FILES, help="Names in the list end with NUL.")]
+Base = Annotated[
+    Path | None,
+    _option("--base", panel=_FILES, help="Folder whose tree the list's files keep below --output-dir."),
+]
 Overwrite = Annotated[bool, _option("--overwrite", panel=_FILES, help="Replace outputs that exist.")]
 SkipExisting = Annotated[
     bool, _option("--skip-existing", panel=_FILES, help="Skip inputs whose output exists, to resume a run.")

@@ -28,8 +28,11 @@ class _View(Protocol):
 
 
 @contextmanager
-def progress_of(run: Run, files: int) -> Iterator[_View]:
-    """Show the progress of a run of so many files while the block lasts; nothing when quiet."""
+def progress_of(run: Run, files: int | None) -> Iterator[_View]:
+    """Show the progress of a run of so many files while the block lasts; nothing when quiet.
+
+    None stands for many, whose number is not known.
+    """
     if messages.quiet:
         yield _Silence()
     elif sys.stderr.isatty():
@@ -69,12 +72,12 @@ class _Silence:
 class _Bars:
     """Bars on a terminal: one for the files, where there are several, and one for the image at work."""
 
-    def __init__(self, bars: Progress, run: Run, files: int) -> None:
+    def __init__(self, bars: Progress, run: Run, files: int | None) -> None:
         self._bars = bars
         self._run = run
         self._started = time.monotonic()
         self._done = 0
-        self._files = bars.add_task("files", total=files, activity="") if files > 1 else None
+        self._files = bars.add_task("files", total=files, activity="") if files != 1 else None
         self._image = bars.add_task("", visible=False, activity="")
         self._shown: object = None
 
@@ -100,7 +103,7 @@ class _Bars:
 class _Lines:
     """A line in a log every few seconds."""
 
-    def __init__(self, run: Run, files: int) -> None:
+    def __init__(self, run: Run, files: int | None) -> None:
         self._run = run
         self._files = files
         self._done = 0
@@ -110,7 +113,8 @@ class _Lines:
         if time.monotonic() - self._last < SECONDS_BETWEEN_LINES or (at_work := self._run.progress) is None:
             return
         job, progress = at_work
-        counted = f", {self._done} of {self._files} files" if self._files > 1 else ""
+        of_all = f" of {self._files}" if self._files else ""
+        counted = f", {self._done}{of_all} files" if self._files != 1 else ""
         share = progress.done / progress.total
         self._print(f"{job.source.name}: {share:.0%}, {progress.tiles} tiles, {progress.activity}{counted}")
 

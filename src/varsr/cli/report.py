@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from varsr.cli.console import in_words, messages, one_line
 from varsr.images.size import Size
-from varsr.jobs.outcome import Outcome
+from varsr.jobs.outcome import Outcome, Status
 from varsr.jobs.plan import Job
-from varsr.jobs.run import Run
 from varsr.storage.streams import STREAM
 
+if TYPE_CHECKING:
+    from varsr.jobs.run import Run
+
+NAMED_FAILURES = 1000
 SOME_FAILED = 1
 """Exit code of a run of several files of which some failed."""
 
 
-def announce(jobs: Sequence[Job], as_json: bool) -> None:
+def announce(jobs: Iterable[Job], as_json: bool) -> None:
     """Print what would be done."""
     for job in jobs:
         exists = job.problem is None and job.target.exists()
@@ -68,13 +71,34 @@ class OutcomePrinter:
         }
 
 
-def summarize(outcomes: Sequence[Outcome], run: Run, planned: int) -> None:
+class Tally:
+    """The outcomes of a run, counted; of failures the first `NAMED_FAILURES` are kept."""
+
+    def __init__(self) -> None:
+        self.counts: dict[Status, int] = {"done": 0, "skipped": 0, "failed": 0}
+        self.failures: list[Outcome] = []
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        self.counts[outcome.status] += 1
+        if outcome.error and len(self.failures) < NAMED_FAILURES:
+            self.failures.append(outcome)
+
+    @property
+    def total(self) -> int:
+        """The number of outcomes."""
+        return sum(self.counts.values())
+
+
+def summarize(tally: Tally, run: Run, planned: int | None) -> None:
     """Say on standard error what became of all jobs, with the reason for each failure and what to do."""
-    counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed")}
-    for outcome in outcomes:
-        if outcome.error:
-            messages.complain(f"{outcome.job.source}: {in_words(outcome.error)}")
-    left = planned - len(outcomes)
+    counts = tally.counts
+    for outcome in tally.failures:
+        assert outcome.error is not None
+        messages.complain(f"{outcome.job.source}: {in_words(outcome.error)}")
+    if (unnamed := counts["failed"] - len(tally.failures)) > 0:
+        messages.complain(f"{unnamed} further failures are not listed; --json names each.")
+    left = planned - tally.total if planned is not None else 0
     words = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not begun"] if left else [])
     messages.say(", ".join(words) + ".")
     if messages.verbose and counts["done"]:
@@ -85,12 +109,13 @@ def summarize(outcomes: Sequence[Outcome], run: Run, planned: int) -> None:
         )
 
 
-def exit_code(outcomes: Sequence[Outcome], planned: int) -> int:
+def exit_code(tally: Tally, planned: int | None) -> int:
     """The exit code: 0, the error's own for a single image, 1 where some of several failed."""
-    failures = [outcome.error for outcome in outcomes if outcome.error]
-    if planned == 1:
-        return messages.fail(failures[0]) if failures else 0
-    return SOME_FAILED if failures else 0
+    if not tally.failures:
+        return 0
+    error = tally.failures[0].error
+    assert error is not None
+    return messages.fail(error) if planned == 1 else SOME_FAILED
 
 
 def _line(outcome: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,12 @@ from varsr.jobs.naming import DEFAULT_TEMPLATE
 from varsr.upscaling.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from varsr.cli.report import OutcomePrinter
+    from varsr.cli.report import OutcomePrinter, Tally
     from varsr.images.size import TargetSize
     from varsr.images.write import Encoding
-    from varsr.jobs.outcome import Outcome
-    from varsr.jobs.plan import Job
+    from varsr.jobs.plan import Job, Plan, Source
     from varsr.jobs.prefetch import JobSettings
     from varsr.upscaling.upscaler import ModelChoice
 
@@ -27,7 +27,7 @@ MAX_PIXELS = 400_000_000
 
 
 def upscale(
-    inputs: cli.Inputs,
+    inputs: cli.Inputs = None,
     output: cli.Output = None,
     output_dir: cli.OutputDir = None,
     name: cli.Name = DEFAULT_TEMPLATE,
@@ -41,6 +41,9 @@ def upscale(
     longest: cli.Longest = None,
     megapixels: cli.Megapixels = None,
     recursive: cli.Recursive = False,
+    files_from: cli.FilesFrom = None,
+    null_separated: cli.NullSeparated = False,
+    base: cli.Base = None,
     overwrite: cli.Overwrite = False,
     skip_existing: cli.SkipExisting = False,
     dry_run: cli.DryRun = False,
@@ -87,10 +90,7 @@ def upscale(
     from varsr.cli.console import messages
     from varsr.cli.report import OutcomePrinter, announce, exit_code
     from varsr.images.size import target_size
-    from varsr.jobs.outcome import Policy
     from varsr.jobs.plan import Shard
-    from varsr.jobs.prefetch import JobSettings
-    from varsr.upscaling.upscaler import ModelChoice
     from varsr.weights.registry import default_model
 
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
@@ -101,15 +101,21 @@ def upscale(
     )
     if compare:
         check_page(compare, overwrite)
-    folder = output_folder(output_dir)
+    folder, part = output_folder(output_dir), Shard.parse(shard)
     if output is None:
-        jobs = _jobs(inputs, folder, name, recursive, size, chosen, encoding)
+        sources = _sources(inputs or [], files_from, null_separated, base)
+        plan = _plan(sources, folder, name, recursive, size, chosen, encoding)
+        jobs, total = part.of(plan), part.size(plan.total) if plan.total is not None else None
     else:
-        jobs, encoding = _single_job(inputs, output, encoding)
-    jobs = Shard.parse(shard).of(jobs)
+        job, encoding = _single_job(inputs or [], files_from, output, encoding)
+        jobs, total = part.of([job]), 1
     if dry_run:
         announce(jobs, json)
         return
+    from varsr.jobs.outcome import Policy
+    from varsr.jobs.prefetch import JobSettings
+    from varsr.upscaling.upscaler import ModelChoice
+
     options = Options(
         speed=speed,
         realism=realism,
@@ -140,66 +146,96 @@ def upscale(
     )
     settings = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
     choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
-    outcomes = _run(choice, jobs, settings, OutcomePrinter(model=chosen, seed=seed, as_json=json))
-    if compare:
-        _write_page(compare, outcomes, chosen)
-    raise typer.Exit(exit_code(outcomes, len(jobs)))
+    done: list[Job] | None = [] if compare else None
+    tally = _run(choice, jobs, total, settings, OutcomePrinter(model=chosen, seed=seed, as_json=json), done)
+    if compare and done is not None:
+        _write_page(compare, done, chosen)
+    raise typer.Exit(exit_code(tally, total))
 
 
-def _jobs(
-    inputs: Sequence[str],
+def _sources(
+    inputs: Sequence[str], files_from: str | None, null_separated: bool, base: Path | None
+) -> Iterator[Source]:
+    """The inputs that are arguments, then those of a list. Raises `RequestError` where there are none."""
+    from varsr.cli.arguments import input_paths
+    from varsr.errors import RequestError
+    from varsr.jobs.lists import names_in
+    from varsr.jobs.plan import given, listed
+
+    if not inputs and files_from is None:
+        raise RequestError("There is nothing to upscale.", "Name images or folders, or a list with --files-from.")
+    if files_from is None and (null_separated or base):
+        raise RequestError("-0 and --base are about a list.", "Name it with --files-from.")
+    arguments = given(input_paths(inputs))
+    if files_from is None:
+        return arguments
+    return chain(arguments, listed(names_in(Path(files_from), null_separated), base))
+
+
+def _plan(
+    sources: Iterator[Source],
     folder: Path | None,
     name: str,
     recursive: bool,
     size: TargetSize,
     model: str,
     encoding: Encoding,
-) -> list[Job]:
-    """The jobs of files and folders, whose outputs are named by a template."""
-    from varsr.cli.arguments import input_paths
+) -> Plan:
+    """The plan of inputs whose outputs are named by a template."""
     from varsr.cli.console import messages
     from varsr.jobs.naming import Naming
-    from varsr.jobs.plan import plan
+    from varsr.jobs.plan import Plan
 
     values = {"size": size.label, "scale": size.label.removeprefix("x"), "model": Path(model).stem}
-    planned = plan(input_paths(inputs), recursive, Naming(name, folder, encoding.format), values)
-    if planned.results:
-        messages.say(f"Skipped {planned.results} files that are named like results of an earlier run.")
-    return planned.jobs
+    plan = Plan(sources, recursive, Naming(name, folder, encoding.format), values)
+    if plan.results:
+        messages.say(f"Skipped {plan.results} files that are named like results of an earlier run.")
+    return plan
 
 
-def _single_job(inputs: Sequence[str], output: str, encoding: Encoding) -> tuple[list[Job], Encoding]:
+def _single_job(inputs: Sequence[str], files_from: str | None, output: str, encoding: Encoding) -> tuple[Job, Encoding]:
     """The job of one input whose output has a name of its own, and the encoding that the output asks for."""
     from varsr.cli.arguments import for_device, input_paths, single_job
+    from varsr.errors import RequestError
 
+    if files_from is not None or not inputs:
+        raise RequestError("-o names one file, and needs one input.", "Use --output-dir for those of a list.")
     job = single_job(input_paths(inputs), output, encoding)
-    return [job], for_device(encoding, job.source, job.target)
+    return job, for_device(encoding, job.source, job.target)
 
 
-def _run(choice: ModelChoice, jobs: Sequence[Job], settings: JobSettings, printer: OutcomePrinter) -> list[Outcome]:
-    """Do the jobs, print each outcome as it comes, and return all of them."""
+def _run(
+    choice: ModelChoice,
+    jobs: Iterator[Job],
+    total: int | None,
+    settings: JobSettings,
+    printer: OutcomePrinter,
+    done: list[Job] | None,
+) -> Tally:
+    """Do the jobs, print each outcome as it comes and count it; note those that are done where a list is given."""
     from varsr.cli.progress import progress_of
-    from varsr.cli.report import summarize
+    from varsr.cli.report import Tally, summarize
     from varsr.jobs.run import Run
     from varsr.runtime.device import pick_device
 
     pick_device(choice.device)  # what is wrong with it would be wrong for every image
     _greet(choice.model or "")
-    run = Run(choice, jobs, settings)
-    outcomes: list[Outcome] = []
+    run, tally = Run(choice, jobs, settings), Tally()
     try:
-        with progress_of(run, len(jobs)) as progress:
+        with progress_of(run, total) as progress:
             for outcome in run:
-                outcomes.append(outcome)
+                tally.add(outcome)
                 progress.file_done()
                 printer.print(outcome)
+                if done is not None and outcome.status == "done":
+                    done.append(outcome.job)
     finally:  # what is known by then is of use after an interruption too
-        if len(jobs) > 1:
-            summarize(outcomes, run, len(jobs))
-    return outcomes
+        if total != 1:
+            summarize(tally, run, total)
+    return tally
 
 
-def _write_page(path: Path, outcomes: Sequence[Outcome], model: str) -> None:
+def _write_page(path: Path, jobs: Sequence[Job], model: str) -> None:
     """Write the page of inputs and results that are files, or say that there are none."""
     from varsr.cli.arguments import writing
     from varsr.cli.console import messages
@@ -207,7 +243,6 @@ def _write_page(path: Path, outcomes: Sequence[Outcome], model: str) -> None:
     from varsr.comparison.page import write_page
     from varsr.storage.streams import STREAM
 
-    jobs = [outcome.job for outcome in outcomes if outcome.status == "done"]
     comparisons = [
         Comparison(job.source.name, (Layer("input", job.source), Layer(model, job.target)))
         for job in jobs

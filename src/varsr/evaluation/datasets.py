@@ -63,7 +63,7 @@ def files_of(folder: Path) -> list[Path]:
     """The images of a folder, sorted. Raises `InputError` where there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", "Name a folder of images.")
-    files, problems = images_in(folder, recursive=False)
+    files, problems = images_in(folder)
     if problems:
         raise problems[0][1]
     if not files:
@@ -76,7 +76,7 @@ def subfolder(root: Path, names: Sequence[str]) -> Path:
 
     Raises `RequestError` where there is none or more than one.
     """
-    if not root.is_dir() or images_in(root, recursive=False)[0]:
+    if not root.is_dir() or images_in(root)[0]:
         return root
     found = [root / name for name in names if (root / name).is_dir()]
     distinct = {path.resolve() for path in found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from varsr.errors import InputError, describe
@@ -22,34 +23,51 @@ def expanded(given: Path) -> list[Path]:
     return [Path(name) for name in found] or [given]
 
 
-def images_in(folder: Path, recursive: bool) -> tuple[list[Path], list[tuple[Path, InputError]]]:
-    """The files of a folder whose suffix is an image's, sorted, and the folders that cannot be looked into.
+Found = Path | tuple[Path, InputError]
+"""An image, or a folder that cannot be looked into and why."""
 
-    Hidden ones and `IGNORED_FOLDERS` are left out, links to folders not followed, and pipes and devices not taken for
-    files.
+
+def walk(folder: Path, recursive: bool) -> Iterator[Found]:
+    """The files of a folder whose suffix is an image's, and the folders that cannot be looked into, sorted by path.
+
+    One folder at a time is listed. Hidden files and `IGNORED_FOLDERS` are left out, links to folders not followed, and
+    pipes and devices not taken for files.
     """
-    paths: list[Path] = []
-    problems: list[tuple[Path, InputError]] = []
-
-    def note(error: OSError) -> None:
-        closed = Path(error.filename)
-        problems.append(
-            (closed, InputError(f"The folder {closed} cannot be read ({describe(error)}).", "Check its permissions."))
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError as error:
+        yield (
+            folder,
+            InputError(f"The folder {folder} cannot be read ({describe(error)}).", "Check its permissions."),
         )
+        return
+    for entry in entries:
+        path = folder / entry.name
+        if _is_directory(entry):
+            if recursive and not entry.is_symlink() and _is_shown(entry.name):
+                yield from walk(path, recursive)
+        elif path.suffix.lower() in READ_SUFFIXES and not entry.name.startswith(".") and not is_special(path):
+            yield path
 
-    for root, folders, files in os.walk(folder, onerror=note):
-        folders[:] = [name for name in folders if recursive and _is_shown(name)]
-        for name in files:
-            path = Path(root) / name
-            if path.suffix.lower() in READ_SUFFIXES and not name.startswith(".") and not is_special(path):
-                paths.append(path)
-    return sorted(paths), sorted(problems, key=lambda problem: problem[0])
+
+def images_in(folder: Path) -> tuple[list[Path], list[tuple[Path, InputError]]]:
+    """The images of one folder, and the folder itself where it cannot be looked into."""
+    found = [*walk(folder, recursive=False)]
+    return [one for one in found if isinstance(one, Path)], [one for one in found if not isinstance(one, Path)]
 
 
 def is_folder(path: Path) -> bool:
     """True for a folder; False too in a folder that may not be looked into: reading it tells more."""
     try:
         return path.is_dir()
+    except OSError:
+        return False
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
     except OSError:
         return False
 

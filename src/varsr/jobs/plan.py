@@ -1,38 +1,36 @@
-"""The plan: inputs are found and outputs named, and collisions refused, before any work starts."""
+"""The plan: inputs are found and outputs named, and collisions refused before any work starts, or at their turn."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 
 from varsr.errors import InputError, OutputError, RequestError
-from varsr.jobs.listing import expanded, images_in, is_folder
+from varsr.jobs.hash_set import HashSet
+from varsr.jobs.listing import expanded, is_folder, walk
 from varsr.jobs.naming import Naming
 from varsr.storage.streams import STREAM
+
+CHECKED = 10_000
+"""Jobs that are known, and checked for collisions, before the first begins."""
+_KEEP_APART = "Keep them apart with {source_ext} in `name`, with `output_dir` or with `format`."
 
 
 @dataclass(frozen=True)
 class Job:
     """An image and where its result goes.
 
-    It was `found` in a folder where it was not named itself. A `problem` is why it cannot be read.
+    It was `found` in a folder where it was not named itself. A `problem` is why it cannot be done.
     """
 
     source: Path
     target: Path
     found: bool = False
-    problem: InputError | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Jobs, and how many files of folders were left out as results of earlier runs."""
-
-    jobs: list[Job]
-    results: int = 0
+    problem: InputError | OutputError | None = None
 
 
 @dataclass(frozen=True)
@@ -50,39 +48,109 @@ class Shard:
             raise RequestError(f"{text!r} is not a shard.", "Write part 2 of 8 as 2/8.")
         return cls(int(match[1]), int(match[2]))
 
-    def of(self, jobs: Sequence[Job]) -> list[Job]:
+    def of(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Every count-th job."""
-        return list(jobs[self.number - 1 :: self.count])
+        return islice(iter(jobs), self.number - 1, None, self.count)
+
+    def size(self, total: int) -> int:
+        """The number of jobs of this part, of `total` in all."""
+        return len(range(self.number - 1, total, self.count))
 
 
-def plan(inputs: Sequence[Path], recursive: bool, naming: Naming, values: Mapping[str, str]) -> Plan:
-    """The jobs of files, folders and the stream, in the order given, folders sorted.
+@dataclass(frozen=True)
+class Source:
+    """An input, and the folder whose tree is kept below the output folder; None is the input's own."""
 
-    A folder's files that are named as results of an earlier run, of this size or another, are none. A folder that
-    cannot be looked into is a job with a problem. Raises `InputError` where a folder holds no image, `OutputError`
-    where two inputs would write one output.
+    path: Path
+    base: Path | None = None
+
+
+class Plan:
+    """The jobs of files, folders and lists, in the order given, folders sorted. Iterate over it once.
+
+    Up to `CHECKED` jobs are known before the first begins. Of more, the others are found as they are asked for; one
+    that would write what an earlier one has written is then a job with a problem.
     """
-    jobs: list[Job] = []
-    results = 0
-    for given in chain.from_iterable(map(expanded, inputs)):
-        if given == STREAM:
-            raise RequestError(
-                "Standard input needs a name for its result.",
-                "Add `output` FILE, or `output` - for standard output.",
-            )
-        if not is_folder(given):
-            jobs.append(Job(given, naming.target(given, given.parent, values)))
-            continue
-        paths, problems = images_in(given, recursive)
-        found = [path for path in paths if not naming.is_result(path, values)]
-        results += len(paths) - len(found)
-        if not found and not problems:
-            raise InputError(f"{given} holds no {'inputs' if paths else 'images'}.", _advice(len(paths), recursive))
-        jobs += [Job(path, naming.target(path, given, values), found=True) for path in found]
-        jobs += [Job(folder, folder, problem=problem) for folder, problem in problems]
-    unique = list({_identity(job.source): job for job in jobs}.values())
-    _refuse_collisions([job for job in unique if job.problem is None])
-    return Plan(unique, results)
+
+    def __init__(self, sources: Iterable[Source], recursive: bool, naming: Naming, values: Mapping[str, str]) -> None:
+        """Begin to plan.
+
+        Raises `InputError` where a folder holds no image, `OutputError` where two inputs would write one output.
+        """
+        self._recursive, self._naming, self._values = recursive, naming, values
+        self.results = 0
+        """Files of folders that were left out so far, as results of earlier runs."""
+        found = self._found(sources)
+        self._first = list({_identity(job.source): job for job in islice(found, CHECKED)}.values())
+        _refuse_collisions([job for job in self._first if job.problem is None])
+        following = next(found, None)
+        self.total = len(self._first) if following is None else None
+        """The number of jobs; None where there are more than are checked beforehand."""
+        self._rest = chain([following] if following else (), found)
+
+    def __iter__(self) -> Iterator[Job]:
+        if self.total is not None:
+            return iter(self._first)
+        return self._without_collisions()
+
+    def _found(self, sources: Iterable[Source]) -> Iterator[Job]:
+        for source in sources:
+            if source.path == STREAM:
+                raise RequestError(
+                    "Standard input needs a name for its result.",
+                    "Add `output` FILE, or `output` - for standard output.",
+                )
+            if is_folder(source.path):
+                yield from self._of_folder(source.path, source.base or source.path)
+            else:
+                yield self._job(source.path, source.base or source.path.parent)
+
+    def _of_folder(self, folder: Path, root: Path) -> Iterator[Job]:
+        """The files of a folder. Those that are named as results of an earlier run, of this size or another, are none.
+
+        A folder that cannot be looked into is a job with a problem. Raises `InputError` where there is nothing else.
+        """
+        before, jobs = self.results, 0
+        for found in walk(folder, self._recursive):
+            if not isinstance(found, Path):
+                yield Job(found[0], found[0], problem=found[1])
+            elif self._naming.is_result(found, self._values):
+                self.results += 1
+                continue
+            else:
+                yield self._job(found, root, found=True)
+            jobs += 1
+        if not jobs:
+            results = self.results - before
+            kind = "inputs" if results else "images"
+            raise InputError(f"{folder} holds no {kind}.", _advice(results, self._recursive))
+
+    def _job(self, path: Path, root: Path, found: bool = False) -> Job:
+        try:
+            return Job(path, self._naming.target(path, root, self._values), found)
+        except ValueError:  # it is not below the root
+            problem = InputError(f"{path} is not below {root}.", "Choose another `base`, or leave the file out.")
+            return Job(path, path, problem=problem)
+
+    def _without_collisions(self) -> Iterator[Job]:
+        """All jobs; a problem with those for whose result an earlier one has taken the name."""
+        taken = HashSet()
+        for job in chain(self._first, self._rest):
+            if job.problem is None and not taken.add(str(_identity(job.target))):
+                error = OutputError(f"{job.source} would write {job.target} once more.", _KEEP_APART)
+                yield replace(job, problem=error)
+            else:
+                yield job
+
+
+def listed(names: Iterable[Path], base: Path | None = None) -> Iterator[Source]:
+    """Names that stand in a list, as they are."""
+    return (Source(name, base) for name in names)
+
+
+def given(inputs: Iterable[Path]) -> Iterator[Source]:
+    """Inputs given as arguments, patterns that no shell has expanded among them."""
+    return (Source(path) for path in chain.from_iterable(map(expanded, inputs)))
 
 
 def _advice(results: int, recursive: bool) -> str:
@@ -98,14 +166,19 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
         if target in taken:
             raise OutputError(
                 f"{taken[target]} and {job.source} would both write {job.target}.",
-                "Keep them apart with {source_ext} in `name`, with `output_dir` or with `format`.",
+                _KEEP_APART,
             )
         taken[target] = job.source
 
 
 def _identity(path: Path) -> Path:
     """A path that is the same for all ways to write it, whether it exists or not."""
+    return _resolved(path.parent) / path.name
+
+
+@lru_cache(maxsize=1024)
+def _resolved(folder: Path) -> Path:
     try:
-        return path.parent.resolve() / path.name
+        return folder.resolve()
     except OSError:  # the current folder is gone
-        return path
+        return folder

@@ -67,6 +67,7 @@ class Prefetch(Iterator[Prefetched]):
         self._settings = settings
         self._read: deque[list[Prefetched] | None] = deque()  # of each file; None at the end
         self._frames: deque[Prefetched] = deque()  # of the file at hand
+        self._failure: Exception | None = None  # of planning, which goes on while jobs are done
         self._closed = False
         self._changed = Condition()
         self._thread = Thread(target=self._work, daemon=True, name="varsr-prefetch")
@@ -78,7 +79,7 @@ class Prefetch(Iterator[Prefetched]):
                 self._changed.wait_for(lambda: self._read)
                 file = self._read[0]
                 if file is None:
-                    raise StopIteration
+                    raise self._failure or StopIteration
                 self._frames.extend(self._read.popleft() or ())
                 self._changed.notify_all()
         return self._frames.popleft()
@@ -91,6 +92,15 @@ class Prefetch(Iterator[Prefetched]):
         self._thread.join(PATIENCE)
 
     def _work(self) -> None:
+        try:
+            self._read_all()
+        except Exception as error:
+            self._failure = error
+        with self._changed:
+            self._read.append(None)
+            self._changed.notify_all()
+
+    def _read_all(self) -> None:
         for job in self._jobs:
             file = opened(job, self._settings)
             with self._changed:
@@ -99,9 +109,6 @@ class Prefetch(Iterator[Prefetched]):
                 self._changed.wait_for(lambda: self._closed or self._has_room())
                 if self._closed:
                     return
-        with self._changed:
-            self._read.append(None)
-            self._changed.notify_all()
 
     def _has_room(self) -> bool:
         pixels = sum(_pixels(item) for file in self._read for item in file or ())

@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -42,7 +42,7 @@ class Run:
     Results that are being written are finished whole even then.
     """
 
-    def __init__(self, model: ModelChoice | Upscaler, jobs: Sequence[Job], settings: JobSettings) -> None:
+    def __init__(self, model: ModelChoice | Upscaler, jobs: Iterable[Job], settings: JobSettings) -> None:
         self._model = model
         self._jobs = jobs
         self._settings = settings

@@ -1,0 +1,43 @@
+"""Lists of file names, one a line or separated by NUL, as `find` and other programs write them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from varsr.errors import InputError, describe
+from varsr.storage.streams import STREAM, standard_input
+
+_BLOCK = 1 << 16
+
+
+def names_in(path: Path, by_nul: bool) -> Iterator[Path]:
+    """The names of a list, read as they are asked for; empty ones are left out.
+
+    `path` may be the stream. Raises `InputError` where the list cannot be read.
+    """
+    try:
+        if path == STREAM:
+            yield from _names(standard_input(), by_nul)
+            return
+        with path.open("rb") as file:
+            yield from _names(file, by_nul)
+    except OSError as error:
+        raise InputError(f"The list {path} cannot be read ({describe(error)}).", "Check its path.") from error
+
+
+def _names(file: BinaryIO, by_nul: bool) -> Iterator[Path]:
+    separator, rest = (b"\0" if by_nul else b"\n"), b""
+    while block := file.read(_BLOCK):
+        *whole, rest = (rest + block).split(separator)
+        yield from _paths(whole, by_nul)
+    yield from _paths([rest], by_nul)
+
+
+def _paths(names: list[bytes], by_nul: bool) -> Iterator[Path]:
+    for name in names:
+        bare = name if by_nul else name.removesuffix(b"\r")
+        if bare:
+            yield Path(os.fsdecode(bare))
