@@ -225,6 +225,16 @@ def test_a_list_of_files_beside_arguments(varsr: Run, nano: Path, tmp_path: Path
     assert made == {"d_x2.png", "a_x2.png", "deep/b c_x2.png", "deep/new\nline_x2.png"}
 
 
+def test_what_is_large_already_is_skipped(varsr: Run, nano: Path, tmp_path: Path) -> None:
+    for name, side in (("small", 20), ("large", 60)):
+        Image.effect_noise((side, 10), 80).save(tmp_path / f"{name}.png")
+    result = varsr("upscale", "small.png", "large.png", "-m", nano, "-s", "2", "--skip-larger", "50", "--json")
+    found = {Path(line["input"]).stem: line for line in map(json.loads, result.stdout.splitlines())}
+    assert (found["small"]["status"], found["large"]["status"]) == ("done", "skipped")
+    assert found["large"]["notes"] == ["it is longer than 50 px"]
+    assert "1 done, 1 skipped" in result.stderr
+
+
 def test_a_list_on_standard_input(environment: dict[str, str], nano: Path, tmp_path: Path) -> None:
     Image.effect_noise((16, 16), 80).save(tmp_path / "a.png")
     command = [sys.executable, "-m", "varsr", "upscale", "--files-from", "-", "-m", str(nano), "-s", "2", "-q"]

@@ -94,6 +94,10 @@ Overwrite = Annotated[bool, _option("--overwrite", panel=_FILES, help="Replace o
 SkipExisting = Annotated[
     bool, _option("--skip-existing", panel=_FILES, help="Skip inputs whose output exists, to resume a run.")
 ]
+SkipLarger = Annotated[
+    int | None,
+    _option("--skip-larger", panel=_FILES, min=1, help="Skip inputs whose longer side has more pixels than this."),
+]
 DryRun = Annotated[bool, _option("--dry-run", "-n", panel=_FILES, help="List inputs and outputs, and do nothing.")]
 FailFast = Annotated[bool, _option("--fail-fast", panel=_FILES, help="Stop at the first failure.")]
 ShardText = Annotated[
@@ -106,6 +110,10 @@ PreserveTimes = Annotated[
 ComparePage = Annotated[
     Path | None,
     _option("--compare", panel=_FILES, help="Also write a page (.html) on which inputs and results are compared."),
+]
+ReportPath = Annotated[
+    Path | None,
+    _option("--report", panel=_FILES, help="Append a JSON object per line for each file to this report."),
 ]
 Json = Annotated[bool, _option("--json", panel=_FILES, help="Print one JSON object per line for each file.")]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from varsr.cli.console import in_words, messages, one_line
-from varsr.images.size import Size
 from varsr.jobs.outcome import Outcome, Status
 from varsr.jobs.plan import Job
+from varsr.jobs.report import ReportFile, record
 from varsr.storage.streams import STREAM
 
 if TYPE_CHECKING:
@@ -35,11 +35,15 @@ def announce(jobs: Iterable[Job], as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class OutcomePrinter:
-    """Prints each outcome as it comes: a path or a JSON object on standard output, notes on the other."""
+    """Prints each outcome as it comes: a path or a JSON object on standard output, notes on the other.
+
+    In a `report` it writes a line for each.
+    """
 
     model: str
     seed: int
     as_json: bool
+    report: ReportFile | None = None
 
     def print(self, outcome: Outcome) -> None:
         """Print one outcome."""
@@ -48,27 +52,16 @@ class OutcomePrinter:
             messages.say(f"{outcome.job.source}: {note}.")
         if messages.verbose:
             messages.say(_line(outcome))
+        values = record(outcome, self.model, self.seed)
+        values["error"] = one_line(outcome.error) if outcome.error else None
+        if self.report is not None:
+            self.report.add(values)
         if outcome.job.target == STREAM:
             return
         if self.as_json:
-            print(json.dumps(self._as_json(outcome)), flush=True)
+            print(json.dumps(values), flush=True)
         elif outcome.status == "done":
             print(outcome.job.target, flush=True)
-
-    def _as_json(self, outcome: Outcome) -> dict[str, Any]:
-        return {
-            "input": str(outcome.job.source),
-            "output": str(outcome.job.target) if outcome.job.problem is None else None,
-            "status": outcome.status,
-            "input_size": _wide(outcome.size),
-            "output_size": _wide(outcome.target_size),
-            "tiles": outcome.tiles,
-            "seconds": round(outcome.seconds, 3),
-            "model": self.model,
-            "seed": self.seed,
-            "error": one_line(outcome.error) if outcome.error else None,
-            "notes": list(outcome.notes),
-        }
 
 
 class Tally:
@@ -127,8 +120,3 @@ def _line(outcome: Outcome) -> str:
         height, width = outcome.target_size
         words.append(f"{width} x {height} px, {outcome.tiles} tiles, {outcome.seconds:.1f} s")
     return ", ".join(words)
-
-
-def _wide(size: Size | None) -> list[int] | None:
-    """Width and height."""
-    return [size[1], size[0]] if size else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,12 +47,14 @@ def upscale(
     base: cli.Base = None,
     overwrite: cli.Overwrite = False,
     skip_existing: cli.SkipExisting = False,
+    skip_larger: cli.SkipLarger = None,
     dry_run: cli.DryRun = False,
     fail_fast: cli.FailFast = False,
     shard: cli.ShardText = "1/1",
     max_pixels: cli.MaxPixels = MAX_PIXELS,
     preserve_times: cli.PreserveTimes = False,
     compare: cli.ComparePage = None,
+    report: cli.ReportPath = None,
     json: cli.Json = False,
     model: cli.ModelName = "",
     realism: cli.Realism = None,
@@ -114,6 +117,7 @@ def upscale(
         return
     from varsr.jobs.outcome import Policy
     from varsr.jobs.prefetch import JobSettings
+    from varsr.jobs.report import report_file
     from varsr.upscaling.upscaler import ModelChoice
 
     options = Options(
@@ -141,13 +145,17 @@ def upscale(
         skip_existing=skip_existing,
         fail_fast=fail_fast,
         max_pixels=max_pixels,
+        skip_larger=skip_larger,
         create_folders=folder is not None,
         preserve=preserve_times,
     )
     settings = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
     choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
     done: list[Job] | None = [] if compare else None
-    tally = _run(choice, jobs, total, settings, OutcomePrinter(model=chosen, seed=seed, as_json=json), done)
+    with ExitStack() as stack:
+        lines = stack.enter_context(report_file(report)) if report else None
+        printer = OutcomePrinter(model=chosen, seed=seed, as_json=json, report=lines)
+        tally = _run(choice, jobs, total, settings, printer, done)
     if compare and done is not None:
         _write_page(compare, done, chosen)
     raise typer.Exit(exit_code(tally, total))

@@ -23,6 +23,8 @@ class Policy:
     skip_existing: bool = False
     fail_fast: bool = False
     max_pixels: int | None = None
+    skip_larger: int | None = None
+    """Longer side in pixels; inputs with a longer one are skipped."""
     create_folders: bool = False
     preserve: bool = False
 

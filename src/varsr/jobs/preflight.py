@@ -29,6 +29,8 @@ def prepare(job: Job, policy: Policy, encoding: Encoding) -> Photo | Skipped:
     if job.source == STREAM:
         return read_stream(standard_input(), policy.max_pixels)
     photo = read_photo(job.source, policy.max_pixels)
+    if policy.skip_larger is not None and max(photo.size) > policy.skip_larger:
+        return Skipped((f"it is longer than {policy.skip_larger} px",))
     if job.found and is_marked(photo.metadata.exif) and not _same(job.source, job.target):
         return Skipped(("it is a result of varsr",))
     if policy.create_folders:
