@@ -36,17 +36,18 @@ MINI = ModelConfig(
 )
 PRESET = Preset(
     realism=0.85,
-    guidance_scale=1.0,
-    guidance_scale_tiled=1.0,
+    guidance_scale=4.0,
+    guidance_scale_tiled=4.0,
     guided_scales=2,
     keep_ratio=0.3,
     fidelity=1.0,
     corrector_steps=5,
+    corrector_gain=1.801,
     tile_overlap=0.0,
     decode_overlap=0.125,
     color_fix="none",
 )
-"""Inference defaults; the corrector's gain is measured in training."""
+"""Inference defaults."""
 
 
 def initialize(module: nn.Module) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from tests.conftest import CPU, FLOAT32
 from tests.golden import DATA
-from tests.nano import DIAL_LIKE
+from tests.nano import DIAL_LIKE, MINI_LIKE, write_nano
 from training import export
 from training.decoder import dial, faithful
 from training.decoder.dial import lattice_loss
@@ -26,9 +27,10 @@ from training.decoder.network import Decoder, DecoderConfig
 from training.decoder.pages import draw_page
 from training.decoder.teacher import Teacher
 from training.design import PRESET
-from training.tokens import batches, tokenizer, transformer
+from training.tokens import batches, grow, join, tokenizer, transformer
 from varsr import Upscaler
 from varsr.model.config import PrefixConfig
+from varsr.weights.checkpoint import is_matrix, load_encoder, load_model
 
 SMALL = DecoderConfig(width=16, blocks=3, half=8, full=8)
 TOKENS = replace(DIAL_LIKE, tokenizer=replace(DIAL_LIKE.tokenizer, stem=8), prefix=PrefixConfig((8,), stem=16))
@@ -138,18 +140,21 @@ def test_patterns_on_the_grid_are_told_from_grain() -> None:
 
 
 def test_the_token_stages_train_go_on_and_are_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokenizer, then transformer; the checkpoint of both is a model that upscales."""
+    """Each is run twice; the checkpoint of the last is a model that upscales."""
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     with Image.open(DATA / "dandelion.jpg") as image:
         image.resize((256, 256)).save(photographs / "a.png")
     save_file(Decoder(SMALL).state_dict(), tmp_path / "decoder.safetensors")
-    for module in (tokenizer, transformer, export):
+    start = tmp_path / "start.safetensors"
+    write_nano(start, TOKENS)
+    for module in (tokenizer, transformer, join):
         monkeypatch.setattr(module, "MINI", TOKENS)
     monkeypatch.setattr(batches, "DecoderConfig", lambda: SMALL)
     monkeypatch.setattr(tokenizer, "WARMUP", 1)
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    monkeypatch.setattr(transformer, "PRESET", replace(PRESET, corrector_steps=2))
+    for module in (transformer, join):
+        monkeypatch.setattr(module, "PRESET", replace(PRESET, corrector_steps=2))
     given = (str(photographs), "--validation", str(photographs), "--batch", "2")
     decoder = ("--decoder", str(tmp_path / "decoder.safetensors"))
 
@@ -163,16 +168,45 @@ def test_the_token_stages_train_go_on_and_are_exported(tmp_path: Path, monkeypat
         assert all(np.isfinite(value) for value in last.values())
         return int(last["step"])
 
-    first = steps(tokenizer, "tokenizer")
-    assert steps(tokenizer, "tokenizer") > first > 0
-    runs = ("--tokenizer", str(tmp_path / "tokenizer"))
-    first = steps(transformer, "transformer", *runs)
-    assert steps(transformer, "transformer", *runs) > first > 0
+    for stage, run, more in (
+        (tokenizer, "tokenizer", ()),
+        (transformer, "transformer", ("--tokenizer", str(tmp_path / "tokenizer"))),
+        (join, "join", ("--model", str(start))),
+    ):
+        first = steps(stage, run, *more)
+        assert steps(stage, run, *more) > first > 0
     output = tmp_path / "mini.safetensors"
-    monkeypatch.setattr(
-        sys, "argv", ["export", str(output), *decoder, *runs, "--transformer", str(tmp_path / "transformer")]
-    )
+    monkeypatch.setattr(sys, "argv", ["export", str(output), "--start", str(start), "--run", str(tmp_path / "join")])
     export.main()
+    weights, before = load_file(output), load_file(start)
+    assert not [name for name in weights if name.startswith("encoder.")]
+    changed = {name for name in weights if (weights[name].float() - before[name].float()).abs().max() > 0.02}
+    assert changed <= {name for name in weights if name.startswith("decoder.latent.")} | {
+        name
+        for name in weights
+        if is_matrix(name, weights[name])  # rounded to bfloat16
+    }
+    assert "decoder.latent.gate" in changed
     with Image.open(DATA / "dandelion.jpg") as image:
         result = Upscaler.from_checkpoint(output, device="cpu").upscale(image.resize((24, 20)), 2)
     assert result.size == (48, 40)
+
+
+def test_a_grown_model_sees_means_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On tiles of twice the side its prefix is what the small model's is on the reduced tiles."""
+    small, grown_path = tmp_path / "small.safetensors", tmp_path / "grown.safetensors"
+    write_nano(small, MINI_LIKE)
+    save_file(Decoder(SMALL).state_dict(), tmp_path / "decoder.safetensors")
+    monkeypatch.setattr(grow, "MINI", replace(TOKENS))
+    arguments = [str(path) for path in (small, tmp_path / "decoder.safetensors", grown_path)]
+    monkeypatch.setattr(sys, "argv", ["grow", *arguments])
+    grow.main()
+    before, after = (load_model(path, CPU, FLOAT32) for path in (small, grown_path))
+    assert after.config.tile_side == 2 * before.config.tile_side
+    tiles = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        expected = before.conditions_of_tiles(torch.nn.functional.avg_pool2d(tiles, 2)).prefix
+        torch.testing.assert_close(after.conditions_of_tiles(tiles).prefix, expected, atol=1e-5, rtol=1e-4)
+        encoders = (load_encoder(path, CPU, FLOAT32) for path in (small, grown_path))
+        first, second = next(encoders)(torch.nn.functional.avg_pool2d(tiles, 2)), next(encoders)(tiles)
+    torch.testing.assert_close(second, first, atol=1e-4, rtol=1e-3)

@@ -38,15 +38,23 @@ class Batch(NamedTuple):
 class Batches:
     """Batches of random crops of photographs, degraded, some with targets of low quality."""
 
-    def __init__(self, photographs: Photographs, decoder: Decoder, size: int, tile_side: int) -> None:
+    def __init__(
+        self,
+        photographs: Photographs,
+        decoder: Decoder,
+        size: int,
+        tile_side: int,
+        negative_share: float = NEGATIVE_SHARE,
+    ) -> None:
         self.photographs, self.decoder = photographs, decoder
         self.size, self.side = size, tile_side // SCALE
+        self.negative_share = negative_share
 
     def draw(self) -> Batch:
         """A new batch."""
         small, large = self.photographs.pairs(self.size, self.side)
         draws = self.photographs.draws
-        labels = torch.where(draws.uniform(self.size) < NEGATIVE_SHARE, NEGATIVE, POSITIVE)
+        labels = torch.where(draws.uniform(self.size) < self.negative_share, NEGATIVE, POSITIVE)
         is_negative = (labels == NEGATIVE).view(-1, 1, 1, 1)
         return batch_of(self.decoder, small, torch.where(is_negative, low_quality(large, draws), large), labels)
 

@@ -1,4 +1,4 @@
-"""Third stage: the tokenizer, which codes what the decoder at realism 0 lacks of the ground truth.
+"""New tokens: the tokenizer, which codes what the decoder at realism 0 lacks of the ground truth.
 
     python -m training.tokens.tokenizer photographs/train --validation photographs/validation --run runs/tokenizer \
         --decoder training/decoder/decoder-2.safetensors

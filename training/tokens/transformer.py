@@ -1,4 +1,4 @@
-"""Fourth stage: prefix encoder, transformer and corrector, over the tokens of a finished tokenizer.
+"""New tokens: prefix encoder, transformer and corrector, over the tokens of a finished tokenizer.
 
 python -m training.tokens.transformer photographs/train --validation photographs/validation --run runs/transformer \
         --decoder training/decoder/decoder-2.safetensors --tokenizer runs/tokenizer

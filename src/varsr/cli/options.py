@@ -201,6 +201,15 @@ BatchSize = Annotated[
     _option("--batch-size", panel=_MACHINE, min=1, help="Tiles computed at a time.", default="by model and device"),
 ]
 Device = Annotated[str, _option("--device", panel=_MACHINE, help="auto, cpu, cuda, cuda:1 or mps.")]
+Devices = Annotated[
+    str,
+    _option("--device", panel=_MACHINE,
+            help="auto, cpu, cuda, cuda:1 or mps; all or cuda:0,cuda:2 for a worker on each."),
+]  # fmt: skip
+Workers = Annotated[
+    str | None,
+    _option("--workers", panel=_MACHINE, help="Processes on a CPU that share its cores; auto chooses.", default="1"),
+]
 Dtype = Annotated[
     DtypeName,
     _option("--dtype", panel=_MACHINE,

@@ -15,6 +15,7 @@ from varsr.storage.streams import STREAM
 
 if TYPE_CHECKING:
     from varsr.jobs.run import Run
+    from varsr.jobs.workers import WorkerRun
 
 NAMED_FAILURES = 1000
 SOME_FAILED = 1
@@ -83,7 +84,7 @@ class Tally:
         return sum(self.counts.values())
 
 
-def summarize(tally: Tally, run: Run, planned: int | None) -> None:
+def summarize(tally: Tally, run: Run | WorkerRun, planned: int | None) -> None:
     """Say on standard error what became of all jobs, with the reason for each failure and what to do."""
     counts = tally.counts
     for outcome in tally.failures:
@@ -96,10 +97,9 @@ def summarize(tally: Tally, run: Run, planned: int | None) -> None:
     messages.say(", ".join(words) + ".")
     if messages.verbose and counts["done"]:
         rate = 60 * counts["done"] / run.elapsed
-        messages.say(
-            f"{run.elapsed:.1f} s, {rate:.1f} images a minute, "
-            f"the model computed {run.computing_share:.0%} of the time."
-        )
+        share = run.computing_share
+        computing = f", the model computed {share:.0%} of the time" if share is not None else ""
+        messages.say(f"{run.elapsed:.1f} s, {rate:.1f} images a minute{computing}.")
 
 
 def exit_code(tally: Tally, planned: int | None) -> int:

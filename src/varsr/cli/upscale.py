@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from varsr.cli.report import OutcomePrinter, Tally
     from varsr.images.size import TargetSize
     from varsr.images.write import Encoding
+    from varsr.jobs.crew import Crew
     from varsr.jobs.plan import Job, Plan, Source
     from varsr.jobs.prefetch import JobSettings
-    from varsr.upscaling.upscaler import ModelChoice
 
 MAX_PIXELS = 400_000_000
 
@@ -73,7 +73,8 @@ def upscale(
     guided_scales: cli.GuidedScales = None,
     corrector_steps: cli.CorrectorSteps = None,
     batch_size: cli.BatchSize = None,
-    device: cli.Device = "auto",
+    device: cli.Devices = "auto",
+    workers: cli.Workers = None,
     dtype: cli.Dtype = "auto",
     no_compile: cli.NoCompile = False,
     quiet: cli.Quiet = False,
@@ -115,6 +116,7 @@ def upscale(
     if dry_run:
         announce(jobs, json)
         return
+    from varsr.jobs.crew import crew_of
     from varsr.jobs.outcome import Policy
     from varsr.jobs.prefetch import JobSettings
     from varsr.jobs.report import report_file
@@ -150,12 +152,12 @@ def upscale(
         preserve=preserve_times,
     )
     settings = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
-    choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
+    crew = crew_of(ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile), workers)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:
         lines = stack.enter_context(report_file(report)) if report else None
         printer = OutcomePrinter(model=chosen, seed=seed, as_json=json, report=lines)
-        tally = _run(choice, jobs, total, settings, printer, done)
+        tally = _run(crew, jobs, total, settings, printer, done)
     if compare and done is not None:
         _write_page(compare, done, chosen)
     raise typer.Exit(exit_code(tally, total))
@@ -213,7 +215,7 @@ def _single_job(inputs: Sequence[str], files_from: str | None, output: str, enco
 
 
 def _run(
-    choice: ModelChoice,
+    crew: Crew,
     jobs: Iterator[Job],
     total: int | None,
     settings: JobSettings,
@@ -223,12 +225,9 @@ def _run(
     """Do the jobs, print each outcome as it comes and count it; note those that are done where a list is given."""
     from varsr.cli.progress import progress_of
     from varsr.cli.report import Tally, summarize
-    from varsr.jobs.run import Run
-    from varsr.runtime.device import pick_device
 
-    pick_device(choice.device)  # what is wrong with it would be wrong for every image
-    _greet(choice.model or "")
-    run, tally = Run(choice, jobs, settings), Tally()
+    _greet(crew.choices[0].model or "")
+    run, tally = crew.run(jobs, settings), Tally()
     try:
         with progress_of(run, total) as progress:
             for outcome in run:

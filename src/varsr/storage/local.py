@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
         return
     path = path.resolve() if path.is_symlink() else path  # a link stays one
-    handle, name = tempfile.mkstemp(prefix=".varsr-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(os.getpid()), suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -41,6 +41,19 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     with suppress(OSError):  # not every system lets a directory be opened
         _sync(path.parent)
+
+
+def forget_unfinished(folder: Path, process: int | None) -> None:
+    """Delete what a process that was killed has left unfinished in a folder."""
+    if process is None:
+        return
+    with suppress(OSError):
+        for path in folder.glob(f"{_prefix(process)}*"):
+            path.unlink(missing_ok=True)
+
+
+def _prefix(process: int) -> str:
+    return f".varsr-{process}-"
 
 
 def is_special(path: Path) -> bool:

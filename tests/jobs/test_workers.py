@@ -1,0 +1,166 @@
+"""Several workers: the same bytes as one, and nothing lost when one dies, stops or is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.golden import DATA
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+PHOTOS = 60
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small photographs of several sizes."""
+    folder = tmp_path_factory.mktemp("album")
+    with Image.open(DATA / "dandelion.jpg") as photograph:
+        for number in range(PHOTOS):
+            side = 30 + number // 2
+            photograph.crop((number, number, number + side, number + side)).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def start(environment: dict[str, str], nano: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start the program in the background; what is still there at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str | Path, **more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "varsr", "upscale", "-m", str(nano), "-s", "1", "--dtype", "fp32"]
+        command += map(str, arguments)
+        settings = environment | {"VARSR_WORKER_PATIENCE": "4"} | more
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def children(process: int) -> list[int]:
+    """Worker processes of a process, without Python's tracker of resources."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            command = (path.parent / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if parent == process and b"spawn_main" in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.05)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+def test_two_workers_write_the_same_bytes_as_one(start: Start, album: Path, tmp_path: Path) -> None:
+    one = start(album, "-d", "one", "-q", OMP_NUM_THREADS="1")
+    assert one.wait(120) == 0
+    two = start(album, "-d", "two", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
+    output, error = two.communicate(timeout=120)
+    assert two.returncode == 0, error
+    assert len(set(output.splitlines())) == PHOTOS
+    assert f"{PHOTOS} done" in error
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_dies_or_stops_costs_nothing(
+    start: Start, album: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
+    wait_for(lambda: len(results(tmp_path / "out")) >= 3)
+    victim = children(process.pid)[0]
+    os.kill(victim, number)
+    output, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert len(output.splitlines()) == len(set(output.splitlines())) == PHOTOS
+    assert sorted(results(tmp_path / "out")) == [f"{number:02}_x1.png" for number in range(PHOTOS)]
+    assert not is_alive(victim)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_do_not_outlive_their_parent(start: Start, album: Path, tmp_path: Path, number: signal.Signals) -> None:
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "-s", "4", OMP_NUM_THREADS="1")
+    wait_for(lambda: len(results(tmp_path / "out")) >= 2)
+    workers = children(process.pid)
+    assert len(workers) == 2
+    process.send_signal(number)
+    process.wait(30)
+    wait_for(lambda: not any(map(is_alive, workers)), 20)
+    for name in results(tmp_path / "out"):
+        assert not name.startswith("."), "nothing unfinished is left"
+        with Image.open(tmp_path / "out" / name) as image:
+            image.load()
+
+
+def test_a_missing_model_is_one_line(start: Start, album: Path) -> None:
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "--model", "missing.safetensors")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert error.count("missing.safetensors does not exist") == 1
+    assert "Traceback" not in error
+
+
+def test_a_folder_that_vanishes_fails_what_is_left(start: Start, album: Path, tmp_path: Path) -> None:
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
+    wait_for(lambda: len(results(tmp_path / "out")) >= 2)
+    (tmp_path / "out").rename(tmp_path / "gone")
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in error
+    assert "failed" in error
+    assert not [name for name in results(tmp_path / "gone") if name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--workers", "none"], 2, "is not a number of workers"),
+        (["--workers", "0"], 2, "is not a number of workers"),
+        (["--device", "cpu,quantum"], 2, "'quantum' is not a device"),
+        (["--device", "all"], 6, "No CUDA device"),
+        (["--device", "cpu,cpu", "--workers", "2"], 2, "share the cores of a CPU"),
+    ],
+)
+def test_crews_that_cannot_be(start: Start, album: Path, arguments: list[str], code: int, message: str) -> None:
+    if "all" in arguments:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("needs a machine without CUDA")
+    process = start(album, "-d", "out", *arguments)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert message in error
