@@ -35,16 +35,18 @@ def truth() -> Image.Image:
 
 def test_it_is_the_default_and_fits_in_a_wheel() -> None:
     assert load_registry().default == "mini"
-    assert resolve_model("mini").stat().st_size <= 40_000_000
+    assert resolve_model("mini").stat().st_size <= 30_000_000
 
 
 def test_it_is_nearer_to_a_clean_photograph_than_bicubic(mini: Upscaler, truth: Image.Image) -> None:
     low = truth.resize((48, 48), Image.Resampling.BICUBIC)
     bicubic = low.resize(truth.size, Image.Resampling.BICUBIC)
-    assert psnr(mini.upscale(low, options=Options(cfg=0, corrector=False)), truth) > psnr(bicubic, truth)
+    assert psnr(mini.upscale(low, options=Options(realism=0)), truth) > psnr(bicubic, truth)
 
 
-@pytest.mark.xfail(reason="strong noise on so fine a texture is still beyond mini: 0.12 dB below bicubic")
+@pytest.mark.xfail(
+    reason="strong noise on so fine a texture is still beyond mini: 0.23 dB below bicubic at realism 0, 0.49 by default"
+)
 def test_it_restores_what_compression_took(mini: Upscaler, truth: Image.Image, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 6, (48, 48, 3))
     noisy = np.asarray(truth.resize((48, 48), Image.Resampling.BICUBIC), float) + noise
@@ -76,4 +78,4 @@ def test_it_is_listed_as_built_in_and_stays(varsr: Run) -> None:
     assert listing.startswith("*")
     assert "built in" in listing
     assert varsr("models", "remove", "mini").returncode == 2
-    assert json.loads(varsr("models", "info", "mini").stdout)["parameters"] > 10_000_000
+    assert json.loads(varsr("models", "info", "mini").stdout)["parameters"] > 9_000_000

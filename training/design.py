@@ -36,15 +36,16 @@ MINI = ModelConfig(
 )
 PRESET = Preset(
     realism=0.85,
-    guidance_scale=4.0,
-    guidance_scale_tiled=4.0,
+    guidance_scale=0.0,
+    guidance_scale_tiled=0.0,
     guided_scales=2,
     keep_ratio=0.3,
     fidelity=1.0,
-    corrector_steps=5,
+    corrector_steps=0,
     corrector_gain=1.801,
     tile_overlap=0.0,
     decode_overlap=0.125,
+    decode_window=2,
     color_fix="none",
 )
 """Inference defaults."""

@@ -80,12 +80,13 @@ def without_tokens(model: Path, path: Path) -> None:
 
 
 def ablation(photographs: Path, model: Path, ablated: Path) -> str:
-    """Guidance, corrector and tokens, each left out."""
+    """Guidance and corrector, each added, and tokens left out."""
+    corrector, guidance = ("--corrector-steps", "5"), ("--cfg", "4")
     ways = {
-        "all": (model, ()),
-        "no guidance": (model, ("--cfg", "0")),
-        "no corrector": (model, ("--no-corrector",)),
-        "neither": (model, ("--cfg", "0", "--no-corrector")),
+        "default: tokens": (model, ()),
+        "tokens and guidance": (model, guidance),
+        "tokens and corrector": (model, corrector),
+        "tokens, guidance and corrector": (model, guidance + corrector),
         "no tokens": (ablated, ()),
     }
     lines: list[str] = []

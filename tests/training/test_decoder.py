@@ -26,7 +26,6 @@ from training.decoder.features import Features, texture_loss
 from training.decoder.network import Decoder, DecoderConfig
 from training.decoder.pages import draw_page
 from training.decoder.teacher import Teacher
-from training.design import PRESET
 from training.tokens import batches, grow, join, tokenizer, transformer
 from varsr import Upscaler
 from varsr.model.config import PrefixConfig
@@ -153,8 +152,6 @@ def test_the_token_stages_train_go_on_and_are_exported(tmp_path: Path, monkeypat
     monkeypatch.setattr(batches, "DecoderConfig", lambda: SMALL)
     monkeypatch.setattr(tokenizer, "WARMUP", 1)
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    for module in (transformer, join):
-        monkeypatch.setattr(module, "PRESET", replace(PRESET, corrector_steps=2))
     given = (str(photographs), "--validation", str(photographs), "--batch", "2")
     decoder = ("--decoder", str(tmp_path / "decoder.safetensors"))
 

@@ -32,6 +32,7 @@ from varsr.runtime.device import Precision
 from varsr.weights.checkpoint import load_encoder, load_model
 
 PLAIN = InferenceConfig(guidance_scale=0, fidelity=1.0, corrector_steps=0)
+GUIDANCE = 4.0  # in validation
 GATE = 0.3  # at which it begins: at 0 nothing behind it would learn
 TRUE_SHARE = 0.1  # of the steps, those on true tokens: more, and it trusts predicted ones too far
 EMPTY_SHARE = 0.1
@@ -71,13 +72,14 @@ def decode(model: VARSR, latent: Tensor, batch: Batch, dtype: torch.dtype, reali
 @torch.no_grad()
 def validate(model: VARSR, encoder: Encoder, batches: Mapping[str, Batch], dtype: torch.dtype) -> dict[str, float]:
     """PSNR-Y of the decoder alone, and with no, predicted, guided, guided and corrected, and true tokens."""
-    default = replace(PRESET.inference(), corrector_steps=0)
+    guided = replace(PLAIN, guidance_scale=GUIDANCE)
+    corrected = replace(guided, corrector_steps=5, corrector_gain=PRESET.corrector_gain)
 
     def measure(batch: Batch) -> dict[str, Tensor]:
         latents = {
             "plain": predict(model, batch, PLAIN, dtype),
-            "guided": predict(model, batch, default, dtype),
-            "corrected": predict(model, batch, PRESET.inference(), dtype),
+            "guided": predict(model, batch, guided, dtype),
+            "corrected": predict(model, batch, corrected, dtype),
             "true": true_latent(model, encoder, batch, dtype),
         }
         latents["empty"] = torch.zeros_like(latents["true"])

@@ -29,6 +29,7 @@ from varsr.model.varsr import VARSR
 
 ERROR = 1.0  # spread of the mistakes that the transformer is taught to mend
 CORRECTOR_WEIGHT = 0.2
+CORRECTOR_STEPS = 5  # with which it is trained and will sample
 LOG_EVERY = 100
 
 
@@ -83,7 +84,7 @@ def losses(
     return {
         "entropy": F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten()),
         "right": (logits.argmax(-1) == tokens).float().mean(),
-        "corrector": corrector_loss(parts.corrector, z, residual, PRESET.corrector_steps, gain),
+        "corrector": corrector_loss(parts.corrector, z, residual, CORRECTOR_STEPS, gain),
     }
 
 
@@ -100,7 +101,7 @@ def validate(
     parts: TrainedParts, tokenizer: Tokenizer, model: VARSR, gain: float, batches: Mapping[str, Batch]
 ) -> dict[str, float]:
     """Cross-entropy and right tokens; PSNR-Y of the input, the decoder alone, and generation in four ways."""
-    corrected = replace(PRESET.inference(), guidance_scale=0, corrector_gain=gain)
+    corrected = replace(PRESET.inference(), guidance_scale=0, corrector_steps=CORRECTOR_STEPS, corrector_gain=gain)
     plain = replace(corrected, corrector_steps=0)
     ways = {
         "sampled": replace(plain, fidelity=0),

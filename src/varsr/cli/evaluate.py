@@ -100,6 +100,7 @@ def evaluate(
     realism: Realism = None,
     cfg: cli.Cfg = None,
     no_corrector: cli.NoCorrector = False,
+    corrector_steps: cli.CorrectorSteps = None,
     speed: cli.SpeedName = DEFAULTS.speed,
     measures: MeasureList = "psnr,ssim,haarpsi,gmsd,mdsi,niqe",
     channels: Channels = "y",
@@ -133,7 +134,10 @@ def evaluate(
     _check(folders, bool(models or method), input, degrade, json, markdown)
     positions: list[float | None] = [*realism] if realism else [None]
     variants = [
-        Options(speed=speed, seed=seed, cfg=cfg, corrector=not no_corrector, realism=value) for value in positions
+        Options(
+            speed=speed, seed=seed, cfg=cfg, corrector=not no_corrector, realism=value, corrector_steps=corrector_steps
+        )
+        for value in positions
     ]
     report = Report(plan, seed, json)
     with ExitStack() as stack:

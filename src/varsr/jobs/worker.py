@@ -92,6 +92,7 @@ def work(pipe: Connection, choice: ModelChoice, settings: JobSettings, threads: 
                 parent.tell("outcome", (numbers[outcome.job].pop(0), _portable(outcome)))
         except RUN_ERRORS as error:
             parent.tell("fatal", error)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now
 
 
 def _use_threads(count: int) -> None:

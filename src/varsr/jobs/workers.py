@@ -31,6 +31,7 @@ PATIENCE = float(os.environ.get("VARSR_WORKER_PATIENCE", "60"))
 """Seconds without a sign of life after which a worker is taken for dead."""
 MOST_DEATHS = 2
 BATCHES_HELD = 4
+SECONDS_UNTIL_STALLED = 1.0
 SECONDS_TO_END = 10.0
 
 
@@ -70,6 +71,9 @@ class _Worker:
     pipe: Connection
     held: dict[int, _Held] = field(default_factory=dict)
     seen: float = field(default_factory=time.monotonic)
+    most_held: int = 0
+    """Tasks beyond which another is not handed to it at once, so that the workers share them evenly."""
+    last_fed: float = 0.0
     asks: bool = False
     dismissed: bool = False
 
@@ -125,6 +129,7 @@ class WorkerRun:
                 yield from self._heard(worker, worker.pipe.recv())
             except (EOFError, OSError):
                 yield from self._lost(worker)
+        self._feed_the_stalled()
         now = time.monotonic()
         for worker in [w for w in self._workers if now - w.seen > PATIENCE]:
             yield from self._lost(worker)
@@ -144,8 +149,9 @@ class WorkerRun:
 
     def _feed(self, worker: _Worker) -> None:
         """Hand the next task to a worker that asks and does not hold too many; tell it where there is none."""
-        if not worker.asks or len(worker.held) >= self._most_held(worker):
+        if not worker.asks or len(worker.held) >= worker.most_held:
             return
+        worker.last_fed = time.monotonic()
         task = self._next_task()
         worker.asks, worker.dismissed = False, task is None
         if task is not None:
@@ -153,10 +159,13 @@ class WorkerRun:
         with suppress(OSError):  # it is gone, which its pipe tells too
             worker.pipe.send(task)
 
-    def _most_held(self, worker: _Worker) -> int:
-        """Tasks that fill the batches that a worker may begin, so that it never waits for more while it holds these."""
-        is_cpu = self._choices[worker.seat].device == "cpu"
-        return BATCHES_HELD * (self._settings.options.batch_size or (8 if is_cpu else 32))
+    def _feed_the_stalled(self) -> None:
+        """Let a worker hold more that waits for another image to fill a batch, which not all may share."""
+        now = time.monotonic()
+        for worker in self._workers:
+            if worker.asks and now - worker.last_fed > SECONDS_UNTIL_STALLED:
+                worker.most_held *= 2
+                self._feed(worker)
 
     def _next_task(self) -> Task | None:
         return self._again.popleft() if self._again else next(self._tasks, None)
@@ -196,7 +205,8 @@ class WorkerRun:
         process = context.Process(target=work, args=arguments, name=f"varsr-worker-{seat}", daemon=True)
         process.start()
         theirs.close()
-        self._workers.append(_Worker(seat, process, mine))
+        batch = self._settings.options.batch_size or (8 if self._choices[seat].device == "cpu" else 32)
+        self._workers.append(_Worker(seat, process, mine, most_held=BATCHES_HELD * batch))
 
     def _end(self) -> None:
         """Have all workers end, as if interrupted, and those that do not killed."""
