@@ -59,3 +59,9 @@ def test_a_table_for_people(varsr: Run, nano: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--batch", "0"], ["--batch", "two"], ["--size", "3000"], ["--runs", "0"]])
 def test_wrong_requests(varsr: Run, nano: Path, arguments: list[str]) -> None:
     assert varsr("bench", "-m", nano, *arguments).returncode == 2
+
+
+def test_the_built_in_model_whose_preset_leaves_the_corrector_out(varsr: Run) -> None:
+    result = varsr("bench", "--batch", "1", "--runs", "1", "--json", "-q")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "corrector" not in json.loads(result.stdout)["batches"][0]["seconds"]

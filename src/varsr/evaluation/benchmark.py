@@ -223,7 +223,8 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
 def _stages(engine: Engine, given: Tensor, inference: InferenceConfig) -> Iterator[str]:
     """Compute a batch and yield the name of each stage as it is done; the first has the prefix in it."""
     config, count = engine.model.config, len(given)
-    names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:]), "corrector"]
+    names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:])]
+    names += ["corrector"] if inference.corrector_steps else []
     latent = given
     for name, grown in zip(names, engine.generate(given, TileNoise(0, range(count)), inference), strict=True):
         latent = grown
