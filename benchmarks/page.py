@@ -149,9 +149,7 @@ def options(folders: dict[str, Folder]) -> str:
             rows = [("option", "time", "PSNR-Y", "SSIM", "HaarPSI")]
             for name, row in found["options"].items():
                 time = f"{row['seconds'] / first:.2f} x"
-                rows.append(
-                    (f"`{name}`", time, f"{row['PSNR-Y']:.2f} dB", f"{row['SSIM']:.3f}", f"{row['HaarPSI']:.3f}")
-                )
+                rows.append((f"`{name}`", time, f"{row['psnr']:.2f} dB", f"{row['ssim']:.3f}", f"{row['haarpsi']:.3f}"))
             parts.append(
                 f"`mini` on {found['photographs']} degraded photographs that no training saw, "
                 f"96 to {found['side']} px, {_device(results)}. Higher is better in all 3 metrics; they reward "
@@ -170,7 +168,7 @@ def stages(folders: dict[str, Folder]) -> str:
             seconds = report["batches"][-1]["seconds"]
             total = sum(seconds.values())
             scales = sum(value for stage, value in seconds.items() if stage.startswith("scale"))
-            parts = (seconds["prefix"], scales, seconds["corrector"], seconds["decoder"])
+            parts = (seconds["prefix"], scales, seconds.get("corrector", 0.0), seconds["decoder"])
             rows.append((_device(results), model, LABELS[kind], *(f"{part / total:.0%}" for part in parts)))
     return _table(rows)
 
