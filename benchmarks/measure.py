@@ -30,12 +30,12 @@ from PIL import Image
 from varsr import Options, Upscaler, __version__
 from varsr.errors import RequestError
 from varsr.evaluation.benchmark import describe
-from varsr.evaluation.evaluate import read_color
 from varsr.evaluation.inputs import make_input
 from varsr.evaluation.measures import Convention
 from varsr.evaluation.measures import measure as measure_image
 from varsr.evaluation.methods import RealEsrgan
 from varsr.images.photo import Photo
+from varsr.images.read import read_color
 from varsr.tiling.array import FloatImage
 
 PHOTO = Path("tests/data/dandelion.jpg")

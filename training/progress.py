@@ -32,11 +32,12 @@ def stage_parser(doc: str | None, minutes: float, rate: float) -> argparse.Argum
 class TrainingRun:
     """Seconds spent and steps made of a budget, kept in FOLDER/state.pt with whatever is to be resumed."""
 
-    def __init__(self, folder: Path, seconds: float, save_every: float = 300) -> None:
+    def __init__(self, folder: Path, seconds: float, save_every: float = 300, log_every: int = 100) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.budget = seconds
         self.save_every = save_every
+        self.log_every = log_every
         self.spent = 0.0
         self.step = 0
 
@@ -81,6 +82,20 @@ class TrainingRun:
             self.step += 1
             # A step that took very long was one during which the machine slept or the process was stopped.
             self.spent += min(time.monotonic() - start, 60)
+
+    def train(self, step: Callable[[], Mapping[str, Tensor]], keep: Callable[[RunningMeans], None]) -> None:
+        """Make steps until the budget is spent.
+
+        `step` returns losses; `keep` validates, logs and saves when it is time.
+        """
+        means = RunningMeans()
+        for due in self.steps():
+            means.add(step())
+            if due:
+                keep(means)
+            elif self.step % self.log_every == 0:
+                self.log(**means.read())
+        keep(means)
 
     def rate(self, peak: float, warmup: int = 200) -> float:
         """The learning rate: a short rise, then half a cosine to a fiftieth over the budget."""

@@ -23,8 +23,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from varsr.errors import VarsrError
-    from varsr.generation.generator import Generator, Wish, generate
-    from varsr.generation.options import GenerationOptions
+    from varsr.generation.generator import Generator, generate
+    from varsr.generation.options import GenerationOptions, Wish
     from varsr.jobs.files import upscale_file
     from varsr.upscaling.options import Options
     from varsr.upscaling.request import Request
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "GenerationOptions": "varsr.generation.options",
     "Generator": "varsr.generation.generator",
-    "Wish": "varsr.generation.generator",
+    "Wish": "varsr.generation.options",
     "generate": "varsr.generation.generator",
     "Options": "varsr.upscaling.options",
     "Request": "varsr.upscaling.request",

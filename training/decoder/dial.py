@@ -32,7 +32,6 @@ from training.decoder.stage import Training, channels_last
 from training.decoder.teacher import Teacher
 from training.progress import RunningMeans, TrainingRun, stage_parser
 
-LOG_EVERY = 100
 DISCRIMINATOR_RATE = 2e-4
 """Constant: with a rate that fell as the decoder's, results grew softer again towards the end."""
 RISE = 200
@@ -273,9 +272,13 @@ def main() -> None:
     pool = Pool(photographs, teacher, options.pool, options.side, device)
     while pool.added < options.pool:
         pool.add(8 * shares.fresh)
-    means = RunningMeans()
 
-    def keep() -> None:
+    def step() -> dict[str, Tensor]:
+        pool.add(shares.fresh)
+        pairs = photographs.pairs(shares.faithful, options.side)
+        return dial.step(pairs, pool.draw(shares.realistic), progress.rate(options.rate, warmup=100))
+
+    def keep(means: RunningMeans) -> None:
         gains = {
             f"{name} {realism}": gain
             for realism in (0, 1)
@@ -284,15 +287,7 @@ def main() -> None:
         progress.log(**means.read(), **gains)
         progress.save(dial=dial.state())
 
-    for due in progress.steps():
-        pool.add(shares.fresh)
-        pairs = photographs.pairs(shares.faithful, options.side)
-        means.add(dial.step(pairs, pool.draw(shares.realistic), progress.rate(options.rate, warmup=100)))
-        if due:
-            keep()
-        elif progress.step % LOG_EVERY == 0:
-            progress.log(**means.read())
-    keep()
+    progress.train(step, keep)
 
 
 def _unit_gradient(losses: Tensor, seen: Tensor, keep_graph: bool = False) -> Tensor:

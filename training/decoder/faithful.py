@@ -6,13 +6,12 @@ python -m training.decoder.faithful photographs/train --validation photographs/v
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from training.decoder.data import Photographs, Validation, enlarge, pixel_loss
 from training.decoder.network import SCALE, DecoderConfig
 from training.decoder.stage import Training
 from training.progress import RunningMeans, TrainingRun, stage_parser
-
-LOG_EVERY = 250
 
 
 def main() -> None:
@@ -22,31 +21,27 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     options = parser.parse_args()
     validation = Validation(options.validation, options.device)
-    progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
+    progress = TrainingRun(options.run, options.minutes * 60, options.save_every, log_every=250)
     training = Training(DecoderConfig(), options.device, decay=0.999)
     state = progress.resume()
     if state:
         training.load(state["training"])
     photographs = Photographs(options.photographs, SCALE * (options.side + 8), options.device, seed=progress.step)
     faithful = torch.zeros(options.batch, 1, 1, 1, device=options.device)
-    means = RunningMeans()
 
-    def keep() -> None:
-        gains = validation.gain(training.restore_by_mean(0))
-        progress.log(**means.read(), **gains)
-        progress.save(training=training.state())
-
-    for due in progress.steps():
+    def step() -> dict[str, Tensor]:
         small, large = photographs.pairs(options.batch, options.side)
         loss = pixel_loss(training.restore(enlarge(small), faithful).float(), large).mean()
         loss.backward()
         training.step(progress.rate(options.rate))
-        means.add({"loss": loss})
-        if due:
-            keep()
-        elif progress.step % LOG_EVERY == 0:
-            progress.log(**means.read())
-    keep()
+        return {"loss": loss}
+
+    def keep(means: RunningMeans) -> None:
+        gains = validation.gain(training.restore_by_mean(0))
+        progress.log(**means.read(), **gains)
+        progress.save(training=training.state())
+
+    progress.train(step, keep)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,6 @@ GATE = 0.3  # at which it begins: at 0 nothing behind it would learn
 TRUE_SHARE = 0.1  # of the steps, those on true tokens: more, and it trusts predicted ones too far
 EMPTY_SHARE = 0.1
 POOL, USES = 40, 3  # predicted batches at hand, and training steps for each that is predicted
-LOG_EVERY = 100
 
 
 @dataclass(frozen=True)
@@ -113,13 +112,9 @@ def main() -> None:
     photographs = Photographs(options.photographs, MINI.tile_side + 8 * SCALE, device, seed=progress.step)
     batches = Batches(photographs, decoder, options.batch, MINI.tile_side, negative_share=0)
     held_out = validation_batches(options.validation, decoder, MINI.tile_side, device)
-    means = RunningMeans()
     pool: deque[Predicted] = deque(maxlen=POOL)
 
-    def keep() -> None:
-        progress.keep(trained, lambda: means.read() | validate(model, encoder, held_out, dtype))
-
-    for due in progress.steps():
+    def step() -> dict[str, Tensor]:
         if not pool or random.random() < 1 / USES:
             batch = batches.draw()
             pool.append(Predicted(batch, predict(model, batch, PLAIN, dtype)))
@@ -132,13 +127,12 @@ def main() -> None:
         pixels = pixel_loss(decode(model, latent, given.batch, dtype), given.batch.target).mean()
         pixels.backward()
         trained.step(progress.rate(options.rate, warmup=50))
-        restored = pixel_loss(given.batch.restored, given.batch.target).mean()
-        means.add({"pixels": pixels, "restored": restored})
-        if due:
-            keep()
-        elif progress.step % LOG_EVERY == 0:
-            progress.log(**means.read())
-    keep()
+        return {"pixels": pixels, "restored": pixel_loss(given.batch.restored, given.batch.target).mean()}
+
+    def keep(means: RunningMeans) -> None:
+        progress.keep(trained, lambda: means.read() | validate(model, encoder, held_out, dtype))
+
+    progress.train(step, keep)
 
 
 if __name__ == "__main__":

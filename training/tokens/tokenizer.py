@@ -30,7 +30,6 @@ SPREAD = 0.1
 WARMUP = 200  # steps without quantization: a decoder that does not yet heed the latent lets it shrink to nothing
 RESTART_EVERY = 40
 RESTART_UNTIL = 0.8  # of the budget; codes must stand still for a while before the transformer learns them
-LOG_EVERY = 100
 
 
 class Tokenizer(nn.Module):
@@ -176,13 +175,9 @@ def main() -> None:
     photographs = Photographs(options.photographs, MINI.tile_side + 8 * SCALE, device, seed=progress.step)
     batches = Batches(photographs, decoder, options.batch, MINI.tile_side)
     held_out = validation_batches(options.validation, decoder, MINI.tile_side, device)
-    means = RunningMeans()
 
-    def keep() -> None:
-        progress.keep(trained, lambda: means.read() | validate(tokenizer, held_out))
-
-    for due in progress.steps():
-        batch = batches.draw()
+    def step() -> dict[str, Tensor]:
+        batch, restarted = batches.draw(), {}
         if progress.step < WARMUP:
             loss = continuous_loss(tokenizer, batch)
         else:
@@ -190,14 +185,14 @@ def main() -> None:
             restarts.count(tokens)
         loss.backward()
         trained.step(progress.rate(options.rate))
-        means.add({"loss": loss})
         if progress.step % RESTART_EVERY == 0 and progress.done < RESTART_UNTIL:
-            means.add({"restarted": torch.tensor(restarts.apply(tokenizer, batch))})
-        if due:
-            keep()
-        elif progress.step % LOG_EVERY == 0:
-            progress.log(**means.read())
-    keep()
+            restarted = {"restarted": torch.tensor(restarts.apply(tokenizer, batch))}
+        return {"loss": loss, **restarted}
+
+    def keep(means: RunningMeans) -> None:
+        progress.keep(trained, lambda: means.read() | validate(tokenizer, held_out))
+
+    progress.train(step, keep)
 
 
 if __name__ == "__main__":

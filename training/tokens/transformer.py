@@ -30,7 +30,6 @@ from varsr.model.varsr import VARSR
 ERROR = 1.0  # spread of the mistakes that the transformer is taught to mend
 CORRECTOR_WEIGHT = 0.2
 CORRECTOR_STEPS = 5  # with which it is trained and will sample
-LOG_EVERY = 100
 
 
 class TrainedParts(nn.Module):
@@ -140,21 +139,17 @@ def main() -> None:
     photographs = Photographs(options.photographs, MINI.tile_side + 8 * SCALE, device, seed=progress.step)
     batches = Batches(photographs, decoder, options.batch, MINI.tile_side)
     walk = torch.compile(step)
-    means = RunningMeans()
 
-    def keep() -> None:
-        progress.keep(trained, lambda: means.read() | validate(parts, tokenizer, model, gain, held_out), gain=gain)
-
-    for due in progress.steps():
+    def teach() -> dict[str, Tensor]:
         found = losses(parts, tokenizer, batches.draw(), gain, ERROR, walk)
         (found["entropy"] + CORRECTOR_WEIGHT * found["corrector"]).backward()
         trained.step(progress.rate(options.rate))
-        means.add(found)
-        if due:
-            keep()
-        elif progress.step % LOG_EVERY == 0:
-            progress.log(**means.read())
-    keep()
+        return found
+
+    def keep(means: RunningMeans) -> None:
+        progress.keep(trained, lambda: means.read() | validate(parts, tokenizer, model, gain, held_out), gain=gain)
+
+    progress.train(teach, keep)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from varsr.cli import options as cli
-from varsr.cli.console import in_words, messages, one_line
-from varsr.cli.report import SOME_FAILED
+from varsr.cli.console import messages, one_line
 from varsr.images.formats import DEFAULT_QUALITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from varsr.cli.report import Tally
     from varsr.generation.generator import GeneratorChoice
     from varsr.generation.options import GenerationOptions
     from varsr.images.write import Encoding
@@ -85,9 +85,7 @@ def generate(
     varsr generate --class 3 --class 7 -n 4 --seed 1 -d out/
     """
     from varsr.cli.arguments import check_combination, encoding_for
-    from varsr.generation.generator import GeneratorChoice
-    from varsr.generation.options import GenerationOptions
-    from varsr.jobs.outcome import Policy
+    from varsr.cli.report import exit_code
 
     check_combination(
         output=str(output) if output else None,
@@ -102,6 +100,10 @@ def generate(
         for job in jobs:
             print(job.target)
         return
+    from varsr.generation.generator import GeneratorChoice
+    from varsr.generation.options import GenerationOptions
+    from varsr.jobs.outcome import Policy
+
     options = GenerationOptions(
         cfg=cfg,
         top_k=top_k,
@@ -112,8 +114,8 @@ def generate(
     )
     policy = Policy(overwrite=overwrite, skip_existing=skip_existing, fail_fast=fail_fast)
     choice = GeneratorChoice(model, device=device, dtype=dtype, compiled=not no_compile)
-    outcomes = _run(jobs, options, policy, encoding, json, choice)
-    raise typer.Exit(_exit_code(outcomes, len(jobs)))
+    tally = _run(jobs, options, policy, encoding, json, choice)
+    raise typer.Exit(exit_code(tally, len(jobs)))
 
 
 def _jobs(
@@ -127,7 +129,7 @@ def _jobs(
 ) -> list[GenerationJob]:
     """The jobs in a folder, or the one whose output has a name of its own."""
     from varsr.errors import RequestError
-    from varsr.generation.generator import Wish
+    from varsr.generation.options import Wish
     from varsr.images.formats import BY_SUFFIX
     from varsr.jobs.generate import GenerationJob, plan_generation
     from varsr.jobs.naming import FALLBACK
@@ -148,24 +150,27 @@ def _run(
     encoding: Encoding,
     as_json: bool,
     choice: GeneratorChoice,
-) -> list[GenerationOutcome]:
-    """Do the jobs, print each outcome as it comes, and return all of them."""
+) -> Tally:
+    """Do the jobs, print each outcome as it comes, and count it."""
     from varsr.cli.arguments import output_folder
     from varsr.cli.counted import counted
+    from varsr.cli.report import Tally, name_failures
     from varsr.jobs.generate import generate_jobs
 
     for folder in {job.target.parent for job in jobs}:
         output_folder(str(folder))
         if not folder.exists():
             folder.mkdir(parents=True)
-    outcomes = []
+    tally = Tally()
     with counted(len(jobs), "images", lambda: choice.activity) as count:
         for outcome in generate_jobs(choice.load, jobs, options, policy, encoding):
-            outcomes.append(outcome)
+            tally.add(outcome)
             count()
             messages.trace(outcome.error)
             _print(outcome, as_json)
-    return outcomes
+    if len(jobs) > 1:
+        name_failures(tally)
+    return tally
 
 
 def _print(outcome: GenerationOutcome, as_json: bool) -> None:
@@ -184,13 +189,3 @@ def _print(outcome: GenerationOutcome, as_json: bool) -> None:
         print(json_module.dumps(values), flush=True)
     elif outcome.status == "done":
         print(outcome.job.target, flush=True)
-
-
-def _exit_code(outcomes: Sequence[GenerationOutcome], planned: int) -> int:
-    """As for `upscale`: the error's own for a single image, 1 where some of several failed."""
-    failures = [outcome.error for outcome in outcomes if outcome.error]
-    if planned == 1:
-        return messages.fail(failures[0]) if failures else 0
-    for error in failures:
-        messages.complain(in_words(error))
-    return SOME_FAILED if failures else 0

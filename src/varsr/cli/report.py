@@ -14,8 +14,11 @@ from varsr.jobs.report import ReportFile, record
 from varsr.storage.streams import STREAM
 
 if TYPE_CHECKING:
+    from varsr.jobs.generate import GenerationOutcome
     from varsr.jobs.run import Run
     from varsr.jobs.workers import WorkerRun
+
+    AnyOutcome = Outcome | GenerationOutcome
 
 NAMED_FAILURES = 1000
 SOME_FAILED = 1
@@ -70,9 +73,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts: dict[Status, int] = {"done": 0, "skipped": 0, "failed": 0}
-        self.failures: list[Outcome] = []
+        self.failures: list[AnyOutcome] = []
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: AnyOutcome) -> None:
         """Count an outcome."""
         self.counts[outcome.status] += 1
         if outcome.error and len(self.failures) < NAMED_FAILURES:
@@ -84,14 +87,19 @@ class Tally:
         return sum(self.counts.values())
 
 
+def name_failures(tally: Tally) -> None:
+    """Say on standard error what failed, why, and what to do."""
+    for outcome in tally.failures:
+        assert outcome.error is not None
+        messages.complain(f"{outcome.job.name}: {in_words(outcome.error)}")
+    if (unnamed := tally.counts["failed"] - len(tally.failures)) > 0:
+        messages.complain(f"{unnamed} further failures are not listed; --json names each.")
+
+
 def summarize(tally: Tally, run: Run | WorkerRun, planned: int | None) -> None:
     """Say on standard error what became of all jobs, with the reason for each failure and what to do."""
     counts = tally.counts
-    for outcome in tally.failures:
-        assert outcome.error is not None
-        messages.complain(f"{outcome.job.source}: {in_words(outcome.error)}")
-    if (unnamed := counts["failed"] - len(tally.failures)) > 0:
-        messages.complain(f"{unnamed} further failures are not listed; --json names each.")
+    name_failures(tally)
     left = planned - tally.total if planned is not None else 0
     words = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not begun"] if left else [])
     messages.say(", ".join(words) + ".")

@@ -227,7 +227,7 @@ def _run(
     from varsr.cli.report import Tally, summarize
 
     _greet(crew.choices[0].model or "")
-    run, tally = crew.run(jobs, settings), Tally()
+    run, tally = crew.run(jobs, total, settings), Tally()
     try:
         with progress_of(run, total) as progress:
             for outcome in run:

@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from varsr.errors import RequestError
 from varsr.evaluation.datasets import match
 from varsr.evaluation.measures import Convention, measure
-from varsr.images.read import read_photo
-from varsr.images.rounding import rounded
+from varsr.images.read import read_color
 from varsr.images.size import Size
 from varsr.tiling.array import FloatImage
 
@@ -75,16 +71,6 @@ def with_sizes(comparison: Comparison, sizes: Sequence[Size]) -> Comparison:
         for layer, (height, width) in zip(comparison.layers, sizes, strict=True)
     )
     return replace(comparison, layers=layers)
-
-
-def read_color(path: Path) -> FloatImage:
-    """The colours (H, W, 3) in [0, 1] of an image. Raises `InputError` where it cannot be read."""
-    return read_photo(path).color
-
-
-def as_image(color: FloatImage) -> Image.Image:
-    """Colours (H, W, 3) in [0, 1] as an image of 8 bits a channel."""
-    return Image.fromarray(rounded(color, np.dtype(np.uint8)))
 
 
 def _measured(layer: Layer, target: FloatImage) -> Layer:

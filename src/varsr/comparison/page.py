@@ -17,7 +17,9 @@ from typing import Any, TextIO
 from PIL import Image
 
 from varsr.comparison.heatmap import heatmap
-from varsr.comparison.layers import Comparison, Layer, as_image, read_color, with_sizes
+from varsr.comparison.layers import Comparison, Layer, with_sizes
+from varsr.images.pillow import image_of
+from varsr.images.read import read_color
 from varsr.images.resize import resize
 from varsr.images.size import Size
 from varsr.storage.local import replacing
@@ -57,16 +59,16 @@ def _data(comparison: Comparison) -> dict[str, Any]:
     sizes: list[Size] = []
     views: list[FloatImage] = []
     for layer in comparison.layers:
-        color = read_color(layer.path)
-        sizes.append((color.shape[0], color.shape[1]))
-        overview = resize(color, fitted(sizes[-1], OVERVIEW)).clip(0, 1)
+        size, overview, found = _embedded(layer.path)
+        sizes.append(size)
         views.append(overview)
-        embedded.append(_embedded(color, overview))
+        embedded.append(found)
     height, width = max(sizes)
     for layer, found, size in zip(with_sizes(comparison, sizes).layers, embedded, sizes, strict=True):
         found |= {"label": layer.label, "facts": dict(layer.facts), "tiles": _placed(found["tiles"], size, width)}
     embedded += _differences(comparison.layers, views)
-    thumbnail = as_image(resize(views[-1], fitted((views[-1].shape[0], views[-1].shape[1]), THUMBNAIL)).clip(0, 1))
+    last = views[-1]
+    thumbnail = image_of([resize(last, fitted((last.shape[0], last.shape[1]), THUMBNAIL)).clip(0, 1)])
     return {
         "name": comparison.name,
         "width": width,
@@ -82,16 +84,22 @@ def fitted(size: Size, longest: int) -> Size:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _embedded(color: FloatImage, overview: FloatImage) -> dict[str, Any]:
-    """The overview and the tiles of one layer, in pixels of its own."""
+def _embedded(path: Path) -> tuple[Size, FloatImage, dict[str, Any]]:
+    """The size of one layer, its overview, and both overview and tiles as they are embedded, in pixels of its own.
+
+    Of a large image no more than these stays in memory.
+    """
+    color = read_color(path)
+    size = color.shape[0], color.shape[1]
+    overview = resize(color, fitted(size, OVERVIEW)).clip(0, 1)
     lossless = color.shape[0] * color.shape[1] <= LOSSLESS_PIXELS
     tiles = []
     if overview.shape != color.shape:
         for top in range(0, color.shape[0], TILE):
             for left in range(0, color.shape[1], TILE):
                 tile = color[top : top + TILE, left : left + TILE]
-                tiles.append([left, top, tile.shape[1], tile.shape[0], _uri(as_image(tile), lossless)])
-    return {"overview": _uri(as_image(overview), lossless), "tiles": tiles}
+                tiles.append([left, top, tile.shape[1], tile.shape[0], _uri(image_of([tile]), lossless)])
+    return size, overview, {"overview": _uri(image_of([overview]), lossless), "tiles": tiles}
 
 
 def _placed(tiles: list[list[Any]], size: Size, width: int) -> list[list[Any]]:
@@ -104,7 +112,7 @@ def _differences(layers: Sequence[Layer], views: Sequence[FloatImage]) -> Iterat
     """Heat maps of what layers have beside the first one."""
     for layer, view in zip(layers[1:], views[1:], strict=True):
         label = f"difference, {layer.label}"
-        yield {"label": label, "overview": _uri(as_image(heatmap(view, views[0])), lossless=False), "tiles": []}
+        yield {"label": label, "overview": _uri(image_of([heatmap(view, views[0])]), lossless=False), "tiles": []}
 
 
 def _uri(image: Image.Image, lossless: bool) -> str:

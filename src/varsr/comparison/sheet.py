@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from varsr.comparison.layers import Comparison, as_image, read_color
+from varsr.comparison.layers import Comparison
 from varsr.errors import RequestError
+from varsr.images.pillow import image_of
+from varsr.images.read import read_color
 from varsr.images.resize import resize
 from varsr.storage.local import replacing
 from varsr.tiling.array import FloatImage
@@ -74,7 +76,7 @@ def _row(comparison: Comparison, crop: Crop | None) -> dict[str, Image.Image]:
     if part.left + part.width > size[1] or part.top + part.height > size[0]:
         raise RequestError(f"The crop lies outside of {comparison.name}, {size[1]} x {size[0]} pixels.", "Move it.")
     area = slice(part.top, part.top + part.height), slice(part.left, part.left + part.width)
-    return {layer.label: as_image(color[area]) for layer, color in zip(comparison.layers, colors, strict=True)}
+    return {layer.label: image_of([color[area]]) for layer, color in zip(comparison.layers, colors, strict=True)}
 
 
 def most_different(colors: Sequence[FloatImage]) -> Crop:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -19,8 +18,8 @@ from varsr.evaluation.inputs import write_png
 from varsr.evaluation.learned import OF_FOLDERS, LearnedMeasures
 from varsr.evaluation.measures import MEASURES, Convention, measure
 from varsr.evaluation.methods import Method
-from varsr.images.read import read_photo
-from varsr.tiling.array import FloatImage
+from varsr.images.read import read_color
+from varsr.runtime.cpu import usable_cores
 
 MOST_WORKERS = 8
 PENDING = 2 * MOST_WORKERS
@@ -108,7 +107,7 @@ class Evaluation:
 @contextmanager
 def measuring(workers: int | None) -> Iterator[Executor]:
     """Processes that measure: as many as asked for, else one for each core."""
-    count = workers or min(MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    count = workers or min(MOST_WORKERS, usable_cores())
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, mp_context=context, initializer=_use_one_thread)
     try:
@@ -124,11 +123,6 @@ def measured(method: str, pair: Pair, names: Sequence[str], convention: Conventi
     except Exception as error:
         return Measured(method, pair.name, error=as_varsr_error(error))
     return Measured(method, pair.name, values)
-
-
-def read_color(path: Path) -> FloatImage:
-    """The colours (H, W, 3) in [0, 1] of an image. Raises `InputError` where it cannot be read."""
-    return read_photo(path).color
 
 
 def _enlarged(method: Method, pair: Pair, folder: Path) -> Pair | VarsrError:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from varsr.choices import DegradationName
 from varsr.errors import RequestError, VarsrError, as_varsr_error
 from varsr.evaluation.datasets import Pair
 from varsr.evaluation.degradation import Draws, degrade, eight_bits, jpeg, reduce
-from varsr.images.read import read_photo
+from varsr.images.pillow import image_of
+from varsr.images.read import read_color
 from varsr.images.size import Size
 from varsr.tiling.array import FloatImage
 
@@ -55,7 +55,7 @@ def make_inputs(
     for number, path in enumerate(references):
         pair = Pair(path.stem, folder / "inputs" / f"{path.stem}.png", folder / "references" / f"{path.stem}.png")
         try:
-            small, cropped = make_input(read_photo(path).color, kind, scale, seed + number)
+            small, cropped = make_input(read_color(path), kind, scale, seed + number)
             write_png(small, pair.image)
             write_png(cropped, pair.partner)
         except Exception as error:
@@ -67,4 +67,4 @@ def make_inputs(
 def write_png(image: FloatImage, path: Path) -> None:
     """Write an image (H, W, 3) in [0, 1] with 8 bits a channel, as papers measure it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((image * 255).round().clip(0, 255).astype(np.uint8)).save(path, compress_level=1)
+    image_of([image]).save(path, compress_level=1)

@@ -14,11 +14,11 @@ from PIL import Image
 
 from varsr.choices import DtypeName
 from varsr.errors import RequestError, ResultError, WeightsError
-from varsr.generation.options import GenerationOptions
+from varsr.generation.options import GenerationOptions, Wish
 from varsr.images.exif import with_description
 from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo
-from varsr.images.pillow import to_image
+from varsr.images.pillow import image_of
 from varsr.model.config import ModelConfig
 from varsr.model.inference import InferenceConfig
 from varsr.model.sampling import Sampling
@@ -36,15 +36,6 @@ DEFAULTS = GenerationOptions()
 
 
 @dataclass(frozen=True)
-class Wish:
-    """An image that is asked for: equal wishes give equal images."""
-
-    label: int
-    """Number of the class, from 0."""
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Generated:
     """An image that was made, (S, S, 3) in [0, 1]. `made_from` is all that is needed to make it again."""
 
@@ -54,7 +45,7 @@ class Generated:
 
     def image(self) -> Image.Image:
         """The image with 8 bits a channel."""
-        return to_image(Photo(self.color))
+        return image_of([self.color])
 
     def photo(self) -> Photo:
         """The image with its description in its EXIF."""

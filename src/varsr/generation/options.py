@@ -1,4 +1,4 @@
-"""Options of generation, under the names of the command line."""
+"""The wish for an image, and the options of generation, under the names of the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from varsr.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An image that is asked for: equal wishes give equal images."""
+
+    label: int
+    """Number of the class, from 0."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from varsr.images.orientation import upright_pixels
 from varsr.images.photo import Photo, from_channels
 from varsr.images.pillow import from_loaded, load
 from varsr.images.sixteen_bit import is_sixteen_bit, read_pixels
+from varsr.tiling.array import FloatImage
 
 _MPO = "MPO"
 """What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
@@ -39,6 +40,11 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
     if path.suffix.lower() in RAW_SUFFIXES:
         raise InputError(f"{path} is a raw photograph.", "Develop it first, to a TIFF or PNG of 16 bits a channel.")
     return _read(path, str(path), max_pixels)
+
+
+def read_color(path: Path) -> FloatImage:
+    """The colours of an image alone, (H, W, 3) in [0, 1]. Raises as `read_photo` does."""
+    return read_photo(path).color
 
 
 def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:

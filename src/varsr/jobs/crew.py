@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -33,11 +33,14 @@ class Crew:
     choices: tuple[ModelChoice, ...]
     threads: int | None = None
 
-    def run(self, jobs: Iterable[Job], settings: JobSettings) -> Run | WorkerRun:
-        """The run of some jobs: in this process where there is one worker."""
-        if len(self.choices) == 1:
+    def run(self, jobs: Iterable[Job], total: int | None, settings: JobSettings) -> Run | WorkerRun:
+        """The run of `total` jobs, None for many: in this process where there is one worker, or one job.
+
+        A single job may be about the standard streams, which a worker has not.
+        """
+        if len(self.choices) == 1 or total == 1:
             return Run(self.choices[0], jobs, settings)
-        return WorkerRun(self.choices, jobs, settings, self.threads)
+        return WorkerRun(self.choices, jobs, settings, self.threads, _patience())
 
 
 def crew_of(choice: ModelChoice, workers: str | None) -> Crew:
@@ -52,9 +55,21 @@ def crew_of(choice: ModelChoice, workers: str | None) -> Crew:
         return Crew(tuple(replace(choice, device=device) for device in devices))
     if len(devices) > 1 or pick_device(devices[0]).type != "cpu":
         raise RequestError("`workers` share the cores of a CPU.", "For several GPUs name them: `device` cuda:0,cuda:1.")
-    cores = usable_cores(Path("/sys/fs/cgroup"))
+    cores = usable_cores()
     count = _count(workers, cores)
     return Crew((replace(choice, device="cpu"),) * count, max(1, cores // count))
+
+
+def _patience() -> float:
+    """Seconds without a sign of life after which a worker is taken for dead. Raises `RequestError` for no number."""
+    text = os.environ.get("VARSR_WORKER_PATIENCE", "60")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise RequestError(f"VARSR_WORKER_PATIENCE is {text!r}.", "Set it to a number of seconds, or not at all.")
+    return seconds
 
 
 def _devices(text: str) -> list[str]:

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from varsr.errors import RequestError, VarsrError, as_varsr_error
-from varsr.generation.generator import Generated, Generator, Wish
-from varsr.generation.options import GenerationOptions
+from varsr.generation.options import GenerationOptions, Wish
 from varsr.images.formats import Format
 from varsr.images.write import Encoding, write_photo
 from varsr.jobs.outcome import Policy, Status
 from varsr.jobs.preflight import check_target
 from varsr.storage.local import exists
+
+if TYPE_CHECKING:
+    from varsr.generation.generator import Generated, Generator
 
 FIELDS = ("class", "seed", "ext")
 
@@ -26,6 +28,11 @@ class GenerationJob:
 
     wish: Wish
     target: Path
+
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return str(self.target)
 
 
 @dataclass(frozen=True)

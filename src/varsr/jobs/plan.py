@@ -32,6 +32,11 @@ class Job:
     found: bool = False
     problem: InputError | OutputError | None = None
 
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return str(self.source)
+
 
 @dataclass(frozen=True)
 class Shard:

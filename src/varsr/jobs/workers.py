@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +26,6 @@ from varsr.upscaling.progress import Progress
 from varsr.upscaling.upscaler import ModelChoice
 
 _log = logging.getLogger(__name__)
-PATIENCE = float(os.environ.get("VARSR_WORKER_PATIENCE", "60"))
-"""Seconds without a sign of life after which a worker is taken for dead."""
 MOST_DEATHS = 2
 BATCHES_HELD = 4
 SECONDS_UNTIL_STALLED = 1.0
@@ -86,10 +83,18 @@ class WorkerRun:
     computing_share: float | None = None
 
     def __init__(
-        self, choices: Sequence[ModelChoice], jobs: Iterable[Job], settings: JobSettings, threads: int | None
+        self,
+        choices: Sequence[ModelChoice],
+        jobs: Iterable[Job],
+        settings: JobSettings,
+        threads: int | None,
+        patience: float,
     ) -> None:
-        """Begin nothing yet. There is a worker for each choice; `threads` are those of each on a CPU."""
-        self._choices, self._settings, self._threads = choices, settings, threads
+        """Begin nothing yet. There is a worker for each choice; `threads` are those of each on a CPU.
+
+        `patience` is in seconds without a sign of life, after which a worker is taken for dead.
+        """
+        self._choices, self._settings, self._threads, self._patience = choices, settings, threads, patience
         self._tasks = (Task(number, job) for number, job in enumerate(jobs))
         self._again: deque[Task] = deque()
         self._tried: set[int] = set()
@@ -131,7 +136,7 @@ class WorkerRun:
                 yield from self._lost(worker)
         self._feed_the_stalled()
         now = time.monotonic()
-        for worker in [w for w in self._workers if now - w.seen > PATIENCE]:
+        for worker in [w for w in self._workers if now - w.seen > self._patience]:
             yield from self._lost(worker)
 
     def _heard(self, worker: _Worker, message: Message) -> Iterator[Outcome]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+CGROUP = Path("/sys/fs/cgroup")
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16", "sve_bf16")
 
 
@@ -17,7 +18,7 @@ def cpu_has_bf16() -> bool:
     return any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
 
 
-def limit_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> None:
+def limit_threads(cgroup: Path = CGROUP) -> None:
     """Compute with no more threads than this process may have cores; what OMP_NUM_THREADS says goes before.
 
     PyTorch counts the cores of the machine. In a container that may use two of sixty-four it would start as many
@@ -27,7 +28,7 @@ def limit_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> None:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores(cgroup)))
 
 
-def usable_cores(cgroup: Path) -> int:
+def usable_cores(cgroup: Path = CGROUP) -> int:
     """The cores that affinity and the quota of a Linux control group (version 2 or 1) leave, at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

@@ -39,6 +39,7 @@ class PristineModel:
     window: NDArray[np.float64]
 
 
+@lru_cache
 def load_pristine(path: Path) -> PristineModel:
     """Read a model with the arrays `mu_pris_param`, `cov_pris_param` and `gaussian_window`.
 
