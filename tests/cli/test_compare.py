@@ -42,6 +42,18 @@ def test_folders_and_what_has_no_partner(varsr: Run, folders: Path) -> None:
     assert page.count('"thumbnail"') == 2
 
 
+@pytest.mark.parametrize("output", ["album.html", "sheet.png"])
+def test_a_damaged_image_costs_its_comparison_alone(varsr: Run, folders: Path, output: str) -> None:
+    (folders / "out" / "b_x4.png").write_bytes(b"no image")
+    result = varsr("compare", "in", "out", "-o", output, "--reference", "in")
+    assert (result.returncode, result.stdout) == (1, f"{output}\n")
+    assert result.stderr.count("b_x4.png") == 1
+    (folders / "out" / "a_x4.png").write_bytes(b"no image")
+    none = varsr("compare", "in", "out", "-o", f"none-{output}")
+    assert none.returncode == 4
+    assert not (folders / f"none-{output}").exists()
+
+
 def test_a_sheet(varsr: Run, folders: Path) -> None:
     result = varsr("compare", "in", "out", "-o", "sheet.png", "--crop", "0,0,40,30", "-q")
     assert (result.returncode, result.stderr) == (0, "")

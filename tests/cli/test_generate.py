@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,10 @@ def test_what_exists_is_left_skipped_or_replaced(varsr: Run, classes: Path, tmp_
 def test_a_dry_run_lists_names_and_loads_nothing(varsr: Run, tmp_path: Path) -> None:
     result = varsr("generate", "--class", "9", "-n", "2", "--name", "{seed}-{class}", "-f", "webp", "--dry-run")
     assert (result.returncode, result.stdout) == (0, "0-9.webp\n1-9.webp\n")
+    script = "import sys; from varsr.cli.app import app\ntry: app(sys.argv[1:])\nfinally: print('torch' in sys.modules)"
+    command = [sys.executable, "-c", script, "generate", "--class", "9", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "class-9-seed-0.png\nFalse\n"
 
 
 @pytest.mark.parametrize(

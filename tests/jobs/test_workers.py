@@ -143,6 +143,27 @@ def test_a_folder_that_vanishes_fails_what_is_left(start: Start, album: Path, tm
     assert "failed" in error
 
 
+def test_a_single_image_needs_no_worker_and_may_be_a_stream(
+    environment: dict[str, str], album: Path, nano: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "varsr", "upscale", "-", "-o", "one.png", "-m", str(nano), "-s", "1"]
+    with (album / "00.png").open("rb") as image:
+        done = subprocess.run(
+            [*command, "--workers", "2", "--device", "cpu"],
+            stdin=image, cwd=tmp_path, env=environment, capture_output=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "one.png") as result:
+        assert result.size == (30, 30)
+
+
+def test_a_patience_that_is_not_a_number_is_named(start: Start, album: Path) -> None:
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", VARSR_WORKER_PATIENCE="soon")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "VARSR_WORKER_PATIENCE is 'soon'" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -54,6 +54,8 @@ def compare(
     varsr compare photo.jpg photo_x4.jpg -o sheet.png
     """
     from varsr.cli.arguments import PAGES, writing
+    from varsr.cli.console import in_words, messages
+    from varsr.cli.report import SOME_FAILED
     from varsr.comparison.page import write_page
     from varsr.comparison.sheet import Crop, write_sheet
     from varsr.errors import RequestError
@@ -68,11 +70,11 @@ def compare(
     check_target(output, overwrite)
     comparisons = _comparisons(images, label or [], reference)
     with writing(output):
-        if suffix in PAGES:
-            write_page(comparisons, output)
-        else:
-            write_sheet(comparisons, output, part)
+        left_out = write_page(comparisons, output) if suffix in PAGES else write_sheet(comparisons, output, part)
+    for error in left_out:
+        messages.complain(in_words(error))
     print(output)
+    raise typer.Exit(SOME_FAILED if left_out else 0)
 
 
 def _comparisons(images: Sequence[Path], labels: Sequence[str], reference: Path | None) -> list[Comparison]:

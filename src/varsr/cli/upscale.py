@@ -245,7 +245,7 @@ def _run(
 def _write_page(path: Path, jobs: Sequence[Job], model: str) -> None:
     """Write the page of inputs and results that are files, or say that there are none."""
     from varsr.cli.arguments import writing
-    from varsr.cli.console import messages
+    from varsr.cli.console import in_words, messages
     from varsr.comparison.layers import Comparison, Layer
     from varsr.comparison.page import write_page
     from varsr.storage.streams import STREAM
@@ -259,7 +259,9 @@ def _write_page(path: Path, jobs: Sequence[Job], model: str) -> None:
         messages.say("Nothing to compare: no result is a file.")
         return
     with writing(path):
-        write_page(comparisons, path)
+        left_out = write_page(comparisons, path)
+    for error in left_out:
+        messages.complain(in_words(error))
     messages.say(f"Comparison: {path}")
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
-from varsr.errors import RequestError
+from varsr.errors import InputError, RequestError
 from varsr.evaluation.datasets import match
 from varsr.evaluation.measures import Convention, measure
 from varsr.images.read import read_color
 from varsr.images.size import Size
 from varsr.tiling.array import FloatImage
 
+T = TypeVar("T")
 MEASURES = ("psnr", "ssim", "niqe")
 
 
@@ -57,6 +59,24 @@ def of_folders(folders: Sequence[Path], labels: Sequence[str]) -> tuple[list[Com
     return [Comparison(path.name, tuple(layers)) for path, layers in sorted(found.items())], unmatched
 
 
+def made_of_each(
+    comparisons: Sequence[Comparison], make: Callable[[Comparison], T], left_out: list[InputError]
+) -> Iterator[T]:
+    """Make something of each comparison. Of several, those with an image that cannot be read are left out and noted.
+
+    Raises `InputError` where that is so of all.
+    """
+    for comparison in comparisons:
+        try:
+            made = make(comparison)
+        except InputError as error:  # noqa: PERF203, each may fail by itself
+            left_out.append(error)
+            if len(left_out) == len(comparisons):
+                raise
+        else:
+            yield made
+
+
 def with_reference(comparison: Comparison, reference: Path) -> Comparison:
     """The comparison with a reference image as its last layer, and measures of those that have its size."""
     target = read_color(reference)
@@ -74,7 +94,10 @@ def with_sizes(comparison: Comparison, sizes: Sequence[Size]) -> Comparison:
 
 
 def _measured(layer: Layer, target: FloatImage) -> Layer:
-    color = read_color(layer.path)
+    try:
+        color = read_color(layer.path)
+    except InputError:  # it is named when the comparison is made
+        return layer
     if color.shape != target.shape:
         return layer
     values = measure(MEASURES, color, target, Convention())

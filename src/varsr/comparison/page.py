@@ -17,7 +17,8 @@ from typing import Any, TextIO
 from PIL import Image
 
 from varsr.comparison.heatmap import heatmap
-from varsr.comparison.layers import Comparison, Layer, with_sizes
+from varsr.comparison.layers import Comparison, Layer, made_of_each, with_sizes
+from varsr.errors import InputError
 from varsr.images.pillow import image_of
 from varsr.images.read import read_color
 from varsr.images.resize import resize
@@ -33,15 +34,20 @@ LOSSLESS_PIXELS = 4_000_000
 QUALITY = 92
 
 
-def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write the page, whole or not at all. Raises `InputError` for an image that cannot be read, and `OSError`."""
+def write_page(comparisons: Sequence[Comparison], path: Path) -> list[InputError]:
+    """Write the page, whole or not at all; return why comparisons were left out, as `made_of_each` does.
+
+    Raises `InputError` where all are, and `OSError`.
+    """
+    left_out: list[InputError] = []
     assets = files("varsr.comparison.assets")
     style, script, page = ((assets / name).read_text("utf-8") for name in ("page.css", "page.js", "page.html"))
     before, after = page.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script).split("/*DATA*/")
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write(before)
-        _write_list(stream, (_data(comparison) for comparison in comparisons))
+        _write_list(stream, made_of_each(comparisons, _data, left_out))
         stream.write(after)
+    return left_out
 
 
 def _write_list(stream: TextIO, items: Iterator[Any]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from varsr.comparison.layers import Comparison
-from varsr.errors import RequestError
+from varsr.comparison.layers import Comparison, made_of_each
+from varsr.errors import InputError, RequestError
 from varsr.images.pillow import image_of
 from varsr.images.read import read_color
 from varsr.images.resize import resize
@@ -43,14 +43,17 @@ class Crop:
         return cls(left, top, width, height)
 
 
-def write_sheet(comparisons: Sequence[Comparison], path: Path, crop: Crop | None) -> None:
+def write_sheet(comparisons: Sequence[Comparison], path: Path, crop: Crop | None) -> list[InputError]:
     """Write a sheet with a row for each comparison and a column for each label, as the suffix of `path` says.
 
-    Without `crop` each row shows the part where the layers differ most. Raises `InputError` for an image that cannot be
-    read, `RequestError` for a crop outside of an image, and `OSError`.
+    Without `crop` each row shows the part where the layers differ most. Returns why rows were left out, as
+    `made_of_each` does.
+
+    Raises `InputError` where all are, `RequestError` for a crop outside of an image, and `OSError`.
     """
+    left_out: list[InputError] = []
     labels = list(dict.fromkeys(layer.label for comparison in comparisons for layer in comparison.layers))
-    rows = [_row(comparison, crop) for comparison in comparisons]
+    rows = [*made_of_each(comparisons, lambda comparison: _row(comparison, crop), left_out)]
     width = max(cell.width for row in rows for cell in row.values())
     heights = [max(cell.height for cell in row.values()) for row in rows]
     size = len(labels) * (width + GAP) - GAP, LABEL + sum(heights) + GAP * (len(rows) - 1)
@@ -65,6 +68,7 @@ def write_sheet(comparisons: Sequence[Comparison], path: Path, crop: Crop | None
         top += height + GAP
     with replacing(path) as temporary:
         sheet.save(temporary, quality=90)
+    return left_out
 
 
 def _row(comparison: Comparison, crop: Crop | None) -> dict[str, Image.Image]:
