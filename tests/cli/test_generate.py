@@ -113,6 +113,10 @@ def test_a_model_of_the_other_kind_names_the_right_command(varsr: Run, classes: 
     making = varsr("upscale", photo, "-m", classes)
     assert making.returncode == 2
     assert "Use: varsr generate" in making.stderr
+    named = varsr("upscale", photo, "-m", "varsr-c2i")
+    assert (named.returncode, named.stderr) == (
+        2, "varsr: varsr-c2i makes images of classes and upscales none. Use: varsr generate\n"
+    )  # before a download is tried, which would end with another code  # fmt: skip
 
 
 def test_information_and_benchmark(varsr: Run, classes: Path) -> None:

@@ -98,19 +98,24 @@ def info(
     import math
     from dataclasses import asdict
 
+    from varsr.generation.generator import inference_of
     from varsr.upscaling.preset import presets_of
     from varsr.weights.checkpoint import read_config, read_shapes
     from varsr.weights.presets import preset_tables
     from varsr.weights.store import resolve_cached_model
 
     path = resolve_cached_model(model)
-    config = read_config(path)
+    config, tables = read_config(path), preset_tables(path, model)
+    if config.classes is None:
+        presets = asdict(presets_of(tables, config, str(path)))
+    else:
+        presets = {"default": asdict(inference_of(tables, config, path))}
     details = {
         "path": str(path),
         "bytes": path.stat().st_size,
         "parameters": sum(math.prod(shape) for shape in read_shapes(path).values()),
         "config": json.loads(config.to_json()),
-        "presets": asdict(presets_of(preset_tables(path, model), config, str(path))),
+        "presets": presets,
     }
     print(json.dumps(details, indent=2))
 

@@ -29,6 +29,7 @@ from varsr.tiling.array import FloatImage
 from varsr.weights.checkpoint import read_config
 from varsr.weights.engine import open_engine
 from varsr.weights.presets import PresetTables, preset_tables
+from varsr.weights.registry import require_task, wrong_task
 from varsr.weights.store import resolve_model
 
 DEFAULT_MODEL = "varsr-c2i"
@@ -79,11 +80,12 @@ class Generator:
             RequestError: the model upscales images.
 
         """
+        require_task(model, "generate")
         path = resolve_model(model, dtype)
         config = read_config(path)
         if config.classes is None:
-            raise RequestError(f"{path.name} upscales images and knows no classes.", "Use: varsr upscale")
-        inference = _inference(preset_tables(path, model), config, path)
+            raise wrong_task(path.name, "upscale")
+        inference = inference_of(preset_tables(path, model), config, path)
         return cls(open_engine(path, device, dtype, compiled), inference, model)
 
     @property
@@ -167,7 +169,7 @@ class GeneratorChoice:
         return self._loaded.activity if self._loaded else ""
 
 
-def _inference(tables: PresetTables, config: ModelConfig, path: Path) -> InferenceConfig:
+def inference_of(tables: PresetTables, config: ModelConfig, path: Path) -> InferenceConfig:
     """The inference defaults of a model: every scale is guided unless its preset says otherwise."""
     try:
         defaults: dict[str, Any] = {"guidance_scale": 4.0, "guided_scales": len(config.scales)}

@@ -10,7 +10,6 @@ from typing import Any, NoReturn, TypeVar, cast, overload
 import torch
 
 from varsr.choices import DtypeName
-from varsr.errors import RequestError
 from varsr.images.photo import Photo
 from varsr.images.size import Size, TargetSize
 from varsr.model.varsr import VARSR
@@ -24,7 +23,7 @@ from varsr.upscaling.stream import UpscaleStream
 from varsr.weights.checkpoint import read_config
 from varsr.weights.engine import open_engine
 from varsr.weights.presets import PresetTables, preset_tables
-from varsr.weights.registry import default_model
+from varsr.weights.registry import default_model, require_task, wrong_task
 from varsr.weights.store import resolve_model
 
 T = TypeVar("T")
@@ -58,6 +57,7 @@ class Upscaler:
 
         """
         name = model or default_model()
+        require_task(name, "upscale")
         path = resolve_model(name, dtype)
         return cls._load(path, preset_tables(path, name), device, dtype, compiled)
 
@@ -72,7 +72,7 @@ class Upscaler:
     def _load(cls, path: Path, tables: PresetTables, device: str, dtype: DtypeName, compiled: bool) -> Upscaler:
         config = read_config(path)
         if config.classes is not None:
-            raise RequestError(f"{path.name} makes images of classes and upscales none.", "Use: varsr generate")
+            raise wrong_task(path.name, "generate")
         return cls(open_engine(path, device, dtype, compiled), presets_of(tables, config, str(path)))
 
     def upscale(

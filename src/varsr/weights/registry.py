@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from varsr.errors import WeightsError
+from varsr.errors import RequestError, WeightsError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +18,10 @@ else:
 
 _PARTS = {"pickles": {"vqvae", "varsr"}, "safetensors": {"model"}, "built-in": {"model"}}  # files of each format
 _PLACES = Path(__file__).parents[1] / "weights.toml", Path(__file__).parents[3] / "weights.toml"  # wheel, source tree
+
+
+Task = Literal["upscale", "generate"]
+"""The command that a model is for."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class ModelEntry:
     files: Mapping[str, RemoteFile]
     repository: str = ""
     revision: str = "main"
+    task: Task = "upscale"
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -83,9 +88,24 @@ def default_model() -> str:
     return os.environ.get("VARSR_MODEL") or load_registry().default
 
 
+def require_task(model: str, task: Task) -> None:
+    """Raise `RequestError` for a registered model of the other task, before it is downloaded."""
+    entry = load_registry().models.get(model)
+    if entry is not None and entry.task != task:
+        raise wrong_task(model, entry.task)
+
+
+def wrong_task(model: str, task: Task) -> RequestError:
+    """The error for a model whose own `task` is not what was asked of it."""
+    does = "makes images of classes and upscales none" if task == "generate" else "upscales images and knows no classes"
+    return RequestError(f"{model} {does}.", f"Use: varsr {task}")
+
+
 def _model(name: str, entry: Mapping[str, Any]) -> ModelEntry:
     files = {part: RemoteFile(**file) for part, file in entry["files"].items()}
     model = ModelEntry(name=name, **{**entry, "files": files})
     if _PARTS.get(model.format) != set(files) or bool(model.repository) == (model.format == "built-in"):
         raise ValueError(f"{name}: format {model.format!r} with files {sorted(files)}")
+    if model.task not in get_args(Task):
+        raise ValueError(f"{name}: task {model.task!r}")
     return model
