@@ -217,6 +217,21 @@ def test_a_list_is_data(tmp_path: Path) -> None:
         list(names_in(tmp_path / "missing", by_nul=False))
 
 
+def test_lists_of_windows_programs(tmp_path: Path) -> None:
+    """A byte-order mark is none of the first name; UTF-16 is refused. Long lists are read in blocks."""
+    names = tmp_path / "names"
+    names.write_text("a.jpg\r\nb.jpg\r\n", encoding="utf-8-sig", newline="")
+    assert [str(path) for path in names_in(names, by_nul=False)] == ["a.jpg", "b.jpg"]
+    names.write_text("", encoding="utf-8-sig")
+    assert list(names_in(names, by_nul=False)) == []
+    names.write_text("a.jpg\n", encoding="utf-16")
+    with pytest.raises(InputError, match="UTF-16"):
+        list(names_in(names, by_nul=False))
+    expected = [f"{number:07}.jpg" for number in range(20_000)]
+    names.write_text("\n".join(expected), encoding="utf-8-sig")
+    assert [str(path) for path in names_in(names, by_nul=False)] == expected
+
+
 def test_a_base_keeps_the_tree_of_a_list(tmp_path: Path) -> None:
     names = [tmp_path / "in" / "a.jpg", tmp_path / "in" / "deep" / "a.jpg", Path("/elsewhere/b.jpg")]
     first, second, outside = Plan(listed(names, tmp_path / "in"), False, Naming(folder=tmp_path / "out"), VALUES)

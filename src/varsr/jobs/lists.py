@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ _BLOCK = 1 << 16
 def names_in(path: Path, by_nul: bool) -> Iterator[Path]:
     """The names of a list, read as they are asked for; empty ones are left out.
 
-    `path` may be the stream. Raises `InputError` where the list cannot be read.
+    `path` may be the stream. A list of lines may begin with a UTF-8 byte-order mark, as Windows programs write it.
+    Raises `InputError` where the list cannot be read or is UTF-16.
     """
     try:
         if path == STREAM:
@@ -30,10 +32,19 @@ def names_in(path: Path, by_nul: bool) -> Iterator[Path]:
 
 def _names(file: BinaryIO, by_nul: bool) -> Iterator[Path]:
     separator, rest = (b"\0" if by_nul else b"\n"), b""
-    while block := file.read(_BLOCK):
+    block = file.read(_BLOCK) if by_nul else _without_mark(file.read(_BLOCK))
+    while block:
         *whole, rest = (rest + block).split(separator)
         yield from _paths(whole, by_nul)
+        block = file.read(_BLOCK)
     yield from _paths([rest], by_nul)
+
+
+def _without_mark(start: bytes) -> bytes:
+    """The start of a list of lines without a byte-order mark. Raises `InputError` for that of UTF-16."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError("The list is UTF-16.", "Save it as UTF-8.")
+    return start.removeprefix(codecs.BOM_UTF8)
 
 
 def _paths(names: list[bytes], by_nul: bool) -> Iterator[Path]:
