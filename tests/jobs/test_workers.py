@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.disk import small_disk
 from tests.golden import DATA
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -130,6 +132,36 @@ def test_a_missing_model_is_one_line(start: Start, album: Path) -> None:
     _, error = process.communicate(timeout=60)
     assert process.returncode == 3
     assert error.count("missing.safetensors does not exist") == 1
+    assert "Traceback" not in error
+
+
+def test_a_model_that_is_deleted_while_workers_start_is_one_line(
+    start: Start, album: Path, nano: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.safetensors"
+    shutil.copy(nano, model)
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "-m", "model.safetensors")
+    wait_for(lambda: children(process.pid))
+    model.unlink()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert error.count("model.safetensors does not exist") == 1
+    assert "Traceback" not in error
+    assert results(tmp_path / "out") == {}
+
+
+def test_a_full_disk_costs_what_does_not_fit(start: Start, album: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        process = start(album, "-d", str(disk), "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
+        output, error = process.communicate(timeout=120)
+        written = sorted(path.name for path in disk.iterdir())
+        for name in written:
+            with Image.open(disk / name) as image:
+                image.load()
+    assert process.returncode == 1
+    assert 0 < len(written) < PHOTOS
+    assert sorted(Path(line).name for line in output.splitlines()) == written
+    assert f"{PHOTOS - len(written)} failed" in error
     assert "Traceback" not in error
 
 
