@@ -152,6 +152,18 @@ def create_metric(name, device=None):
 """
 
 
+FAILS_ONCE = """
+from itertools import count
+def create_metric(name, device=None):
+    calls = count()
+    def metric(image):
+        if next(calls) == 0:
+            raise ValueError("too small for this network")
+        return 50.0
+    return metric
+"""
+
+
 def test_measures_by_networks_come_from_pyiqa(varsr: Run, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "stand-in").mkdir()
     (tmp_path / "stand-in" / "pyiqa.py").write_text(STAND_IN)
@@ -165,6 +177,19 @@ def test_measures_by_networks_come_from_pyiqa(varsr: Run, dataset: Path, tmp_pat
     assert result.returncode == 2
     assert "need the package pyiqa" in result.stderr
     assert "noncommercial" in result.stderr
+
+
+def test_an_image_that_a_network_cannot_measure_is_named(varsr: Run, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "stand-in").mkdir()
+    (tmp_path / "stand-in" / "pyiqa.py").write_text(FAILS_ONCE)
+    result = varsr("evaluate", "--reference", dataset, "--method", "bicubic", "--measures", "psnr,musiq", "--json",
+                   "-q", PYTHONPATH=str(tmp_path / "stand-in"))  # fmt: skip
+    assert result.returncode == 1
+    assert "too small for this network" in result.stderr
+    assert "Traceback" not in result.stderr
+    *images, summary = lines(result.stdout)
+    assert [line["image"] for line in images if line.get("musiq") == 50] == list(NAMES[1:])
+    assert summary["musiq"]["mean"] == 50
 
 
 @pytest.mark.parametrize(

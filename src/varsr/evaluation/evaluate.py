@@ -95,8 +95,13 @@ class Evaluation:
         found = task.result()
         if found.error or not self.plan.by_network:
             return found
-        result, reference = read_color(pair.image), read_color(pair.partner)
-        more = {name: self.learned.of_image(name, result, reference) for name in self.plan.by_network}
+        for name in self.plan.by_network:
+            self.learned.load(name)  # a network that cannot be had ends the evaluation, one that fails here does not
+        try:
+            result, reference = read_color(pair.image), read_color(pair.partner)
+            more = {name: self.learned.of_image(name, result, reference) for name in self.plan.by_network}
+        except Exception as error:
+            return Measured(found.method, found.image, error=as_varsr_error(error))
         return Measured(found.method, found.image, found.values | more)
 
     def of_folders(self, results: Path, references: Path) -> dict[str, float]:

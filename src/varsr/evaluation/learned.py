@@ -43,13 +43,14 @@ class LearnedMeasures:
         images = (result,) if name in WITHOUT_REFERENCE else (result, reference)
         tensors = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None] for image in images]
         with torch.inference_mode():
-            return float(self._metric(name)(*(tensor.float().to(self.device) for tensor in tensors)))
+            return float(self.load(name)(*(tensor.float().to(self.device) for tensor in tensors)))
 
     def of_folders(self, name: str, results: Path, references: Path) -> float:
         """A measure of two folders."""
-        return float(self._metric(name)(str(results), str(references)))
+        return float(self.load(name)(str(results), str(references)))
 
-    def _metric(self, name: str) -> Any:
+    def load(self, name: str) -> Any:
+        """The network of a measure, which pyiqa may have to download first."""
         if name not in self.metrics:
             self.metrics[name] = importlib.import_module("pyiqa").create_metric(name, device=self.device)
         return self.metrics[name]
