@@ -135,6 +135,14 @@ def test_a_missing_model_is_one_line(start: Start, album: Path) -> None:
     assert "Traceback" not in error
 
 
+def test_a_model_of_the_wrong_kind_is_one_line(start: Start, album: Path) -> None:
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "--model", "varsr-c2i")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert error.count("Use: varsr generate") == 1
+    assert "Traceback" not in error
+
+
 def test_a_model_that_is_deleted_while_workers_start_is_one_line(
     start: Start, album: Path, nano: Path, tmp_path: Path
 ) -> None:

@@ -38,8 +38,8 @@ Item = FrameRequest | Outcome
 class Run:
     """Jobs done one after the other: iterate over it for their outcomes.
 
-    A file that cannot be read, computed or written is an outcome, whatever went wrong; `RUN_ERRORS` alone end the run.
-    Results that are being written are finished whole even then.
+    A file that cannot be read, computed or written is an outcome, whatever went wrong; `RUN_ERRORS` alone end the run,
+    and a model that cannot be loaded. Results that are being written are finished whole even then.
     """
 
     def __init__(self, model: ModelChoice | Upscaler, jobs: Iterable[Job], settings: JobSettings) -> None:

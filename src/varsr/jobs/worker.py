@@ -21,7 +21,7 @@ from varsr.errors import VarsrError
 from varsr.jobs.outcome import Outcome
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
-from varsr.jobs.run import RUN_ERRORS, Run
+from varsr.jobs.run import Run
 from varsr.upscaling.upscaler import ModelChoice
 
 SECONDS_BETWEEN_SIGNS = 1.0
@@ -90,7 +90,7 @@ def work(pipe: Connection, choice: ModelChoice, settings: JobSettings, threads: 
         try:
             for outcome in Run(choice, parent.tasks(numbers), settings):
                 parent.tell("outcome", (numbers[outcome.job].pop(0), _portable(outcome)))
-        except RUN_ERRORS as error:
+        except VarsrError as error:  # whatever leaves a run has ended it
             parent.tell("fatal", error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now
 
