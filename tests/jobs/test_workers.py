@@ -82,6 +82,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def names(folder: Path) -> list[str]:
+    """Names of the files in a folder; workers may be renaming them, so that they cannot be read yet."""
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
 def results(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
 
@@ -102,7 +107,7 @@ def test_a_worker_that_dies_or_stops_costs_nothing(
     start: Start, album: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
-    wait_for(lambda: len(results(tmp_path / "out")) >= 3)
+    wait_for(lambda: len(names(tmp_path / "out")) >= 3)
     victim = children(process.pid)[0]
     os.kill(victim, number)
     output, error = process.communicate(timeout=120)
@@ -115,7 +120,7 @@ def test_a_worker_that_dies_or_stops_costs_nothing(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_do_not_outlive_their_parent(start: Start, album: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "-s", "4", OMP_NUM_THREADS="1")
-    wait_for(lambda: len(results(tmp_path / "out")) >= 2)
+    wait_for(lambda: len(names(tmp_path / "out")) >= 2)
     workers = children(process.pid)
     assert len(workers) == 2
     process.send_signal(number)
@@ -175,7 +180,7 @@ def test_a_full_disk_costs_what_does_not_fit(start: Start, album: Path, tmp_path
 
 def test_a_folder_that_vanishes_fails_what_is_left(start: Start, album: Path, tmp_path: Path) -> None:
     process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
-    wait_for(lambda: len(results(tmp_path / "out")) >= 2)
+    wait_for(lambda: len(names(tmp_path / "out")) >= 2)
     (tmp_path / "out").rename(tmp_path / "gone")
     _, error = process.communicate(timeout=120)
     assert process.returncode == 1
