@@ -106,14 +106,14 @@ def test_two_workers_write_the_same_bytes_as_one(start: Start, album: Path, tmp_
 def test_a_worker_that_dies_or_stops_costs_nothing(
     start: Start, album: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "-s", "4", OMP_NUM_THREADS="1")
     wait_for(lambda: len(names(tmp_path / "out")) >= 3)
     victim = children(process.pid)[0]
     os.kill(victim, number)
     output, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert len(output.splitlines()) == len(set(output.splitlines())) == PHOTOS
-    assert sorted(results(tmp_path / "out")) == [f"{number:02}_x1.png" for number in range(PHOTOS)]
+    assert sorted(results(tmp_path / "out")) == [f"{number:02}_x4.png" for number in range(PHOTOS)]
     assert not is_alive(victim)
 
 
@@ -179,13 +179,17 @@ def test_a_full_disk_costs_what_does_not_fit(start: Start, album: Path, tmp_path
 
 
 def test_a_folder_that_vanishes_fails_what_is_left(start: Start, album: Path, tmp_path: Path) -> None:
-    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
+    """The last input is a pipe, so that work is left however fast the machine is."""
+    os.mkfifo(tmp_path / "late.png")
+    process = start(album, "late.png", "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
     wait_for(lambda: len(names(tmp_path / "out")) >= 2)
     (tmp_path / "out").rename(tmp_path / "gone")
+    (tmp_path / "out").touch()
+    (tmp_path / "late.png").write_bytes((album / "00.png").read_bytes())
     _, error = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Traceback" not in error
-    assert "failed" in error
+    assert "late.png: " in error
 
 
 def test_a_single_image_needs_no_worker_and_may_be_a_stream(
