@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -287,3 +288,39 @@ def test_a_long_list_is_planned_as_it_is_read(environment: dict[str, str], tmp_p
     assert lines == 99_999
     assert until_first < 5, "with the machine at its worst"
     assert (int(kilobytes) < 150_000, torch) == (True, "False")
+
+
+def test_a_dry_run_estimates_size_and_time(varsr: Run, nano: Path, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    for number in range(3):
+        Image.effect_noise((1000, 500), 80).save(album / f"{number}.png")
+    Image.effect_noise((3000, 10), 80).save(album / "long.png")
+    (album / "damaged.png").write_bytes(b"no image")
+    plan = ["upscale", "album", "-m", nano, "-s", "1", "-d", "out", "--skip-larger", "2000", "-v"]
+    before = varsr(*plan, "--dry-run").stderr
+    assert "3 images to upscale, from 1.5 to 1.5 megapixels; 1 left out as larger; 1 cannot be read" in before
+    assert "known after a first run" in before
+    started = time.monotonic()
+    assert varsr(*plan).stderr.count("done,")
+    elapsed = time.monotonic() - started
+    assert "0 images to upscale" in varsr(*plan, "--dry-run").stderr
+    after = varsr(*plan, "--dry-run", "--overwrite").stderr
+    found = re.search(r"Time: about (\d+) s", after)
+    assert found is not None, after
+    assert int(found[1]) <= elapsed
+    assert "known after a first run" in varsr(*plan, "--dry-run", "--overwrite", "--cfg", "2").stderr
+
+
+def test_results_of_other_options_are_named_once(varsr: Run, nano: Path, tmp_path: Path) -> None:
+    for suffix in ("jpg", "png", "webp", "tiff", "avif"):
+        Image.effect_noise((20, 20), 80).convert("RGB").save(tmp_path / f"{suffix}.{suffix}")
+    again = ["upscale", ".", "-m", nano, "-s", "2", "-d", "out", "--skip-existing", "--json"]
+    assert varsr(*again).stderr.count("5 done") == 1
+    same = varsr(*again)
+    assert "other options" not in same.stderr + same.stdout
+    other = varsr(*again, "--seed", "7")
+    assert other.stderr.count("was made with other options (nano, x2)") == 1
+    assert "5 were made with other options" in other.stderr
+    assert all(json.loads(line)["notes"] for line in other.stdout.splitlines())
+    assert "0 done, 5 skipped" in other.stderr

@@ -20,7 +20,7 @@ from PIL import Image
 from tests.conftest import Run
 from tests.golden import DATA
 from tests.in_process import Result, lines, run
-from varsr.images.exif import is_marked
+from varsr.images.mark import is_marked
 
 FAULTS = DATA / "faults"
 Upscale = Callable[..., Result]

@@ -23,8 +23,9 @@ from tests.golden import DATA
 from varsr.errors import InputError, RequestError
 from varsr.images.codecs.heif import read_properties
 from varsr.images.codecs.png import read_header
-from varsr.images.exif import is_marked, parse
+from varsr.images.exif import parse
 from varsr.images.formats import BY_SUFFIX
+from varsr.images.mark import is_marked
 from varsr.images.photo import Photo
 from varsr.images.read import read_photo, read_stream
 from varsr.images.sixteen_bit import read_pixels

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,17 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.05)
+
+
+def feed(pipe: Path, data: bytes, process: subprocess.Popen[str]) -> None:
+    """Write into a named pipe as soon as somebody reads from it, or give up when the process has ended."""
+    while process.poll() is None:
+        with suppress(OSError):  # nobody reads yet
+            handle = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(handle, data)
+            os.close(handle)
+            return
         time.sleep(0.05)
 
 
@@ -185,7 +197,7 @@ def test_a_folder_that_vanishes_fails_what_is_left(start: Start, album: Path, tm
     wait_for(lambda: len(names(tmp_path / "out")) >= 2)
     (tmp_path / "out").rename(tmp_path / "gone")
     (tmp_path / "out").touch()
-    (tmp_path / "late.png").write_bytes((album / "00.png").read_bytes())
+    feed(tmp_path / "late.png", (album / "00.png").read_bytes(), process)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Traceback" not in error

@@ -98,7 +98,10 @@ SkipLarger = Annotated[
     int | None,
     _option("--skip-larger", panel=_FILES, min=1, help="Skip inputs whose longer side has more pixels than this."),
 ]
-DryRun = Annotated[bool, _option("--dry-run", "-n", panel=_FILES, help="List inputs and outputs, and do nothing.")]
+DryRun = Annotated[
+    bool,
+    _option("--dry-run", "-n", panel=_FILES, help="List inputs and outputs, estimate size and time, and do nothing."),
+]
 FailFast = Annotated[bool, _option("--fail-fast", panel=_FILES, help="Stop at the first failure.")]
 ShardText = Annotated[
     str, _option("--shard", panel=_FILES, help="Process part 2 of 8 of the inputs as 2/8.", default="all")

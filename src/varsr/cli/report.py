@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from varsr.cli.console import in_words, messages, one_line
-from varsr.jobs.outcome import Outcome, Status
+from varsr.jobs.estimate import Census
+from varsr.jobs.outcome import Outcome, Policy, Status
 from varsr.jobs.plan import Job
 from varsr.jobs.report import ReportFile, record
 from varsr.storage.streams import STREAM
@@ -25,8 +26,9 @@ SOME_FAILED = 1
 """Exit code of a run of several files of which some failed."""
 
 
-def announce(jobs: Iterable[Job], as_json: bool) -> None:
-    """Print what would be done."""
+def announce(jobs: Iterable[Job], as_json: bool, policy: Policy) -> Census:
+    """Print what would be done; return the census of the images to upscale."""
+    census = Census()
     for job in jobs:
         exists = job.problem is None and job.target.exists()
         if as_json:
@@ -35,6 +37,9 @@ def announce(jobs: Iterable[Job], as_json: bool) -> None:
             messages.complain(one_line(job.problem))
         else:
             print(f"{job.source} -> {job.target}{' (exists)' if exists else ''}")
+        if job.problem is None and (policy.overwrite or not exists):
+            census.add(job.source)
+    return census
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class Tally:
     def __init__(self) -> None:
         self.counts: dict[Status, int] = {"done": 0, "skipped": 0, "failed": 0}
         self.failures: list[AnyOutcome] = []
+        self.outdated = 0
+        """Skipped jobs whose results were made with other options."""
 
     def add(self, outcome: AnyOutcome) -> None:
         """Count an outcome."""
@@ -85,6 +92,17 @@ class Tally:
     def total(self) -> int:
         """The number of outcomes."""
         return sum(self.counts.values())
+
+
+def note_outdated(outcome: Outcome, tally: Tally) -> None:
+    """Count a skipped job whose result was made with other options, and warn of the first."""
+    if not outcome.outdated:
+        return
+    tally.outdated += 1
+    if tally.outdated == 1:
+        messages.complain(
+            f"{outcome.job.target}: {outcome.notes[0]}. Such results are kept; --overwrite makes them again."
+        )
 
 
 def name_failures(tally: Tally) -> None:
@@ -102,7 +120,8 @@ def summarize(tally: Tally, run: Run | WorkerRun, planned: int | None) -> None:
     name_failures(tally)
     left = planned - tally.total if planned is not None else 0
     words = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not begun"] if left else [])
-    messages.say(", ".join(words) + ".")
+    outdated = f" Of the skipped, {tally.outdated} were made with other options." if tally.outdated else ""
+    messages.say(", ".join(words) + "." + outdated)
     if messages.verbose and counts["done"]:
         rate = 60 * counts["done"] / run.elapsed
         share = run.computing_share

@@ -92,10 +92,14 @@ def upscale(
     # Heavy imports wait until a command runs.
     from varsr.cli.arguments import check_combination, check_page, encoding_for, output_folder
     from varsr.cli.console import messages
+    from varsr.cli.forecast import say_estimate
     from varsr.cli.report import OutcomePrinter, announce, exit_code
     from varsr.images.size import target_size
+    from varsr.jobs.estimate import estimate
+    from varsr.jobs.outcome import Policy
+    from varsr.jobs.pace import pace_key
     from varsr.jobs.plan import Shard
-    from varsr.weights.registry import default_model
+    from varsr.weights.registry import default_model, model_label
 
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     chosen = model or default_model()
@@ -113,15 +117,6 @@ def upscale(
     else:
         job, encoding = _single_job(inputs or [], files_from, output, encoding)
         jobs, total = part.of([job]), 1
-    if dry_run:
-        announce(jobs, json)
-        return
-    from varsr.jobs.crew import crew_of
-    from varsr.jobs.outcome import Policy
-    from varsr.jobs.prefetch import JobSettings
-    from varsr.jobs.report import report_file
-    from varsr.upscaling.upscaler import ModelChoice
-
     options = Options(
         speed=speed,
         realism=realism,
@@ -140,8 +135,6 @@ def upscale(
         guided_scales=guided_scales,
         batch_size=batch_size,
     )
-    if realism is not None and cfg is not None:
-        messages.say("--cfg overrules the guidance that --realism stands for; a model's dial is still set.")
     policy = Policy(
         overwrite=overwrite,
         skip_existing=skip_existing,
@@ -151,13 +144,26 @@ def upscale(
         create_folders=folder is not None,
         preserve=preserve_times,
     )
+    key = pace_key(chosen, device, dtype, workers, options)
+    if dry_run:
+        say_estimate(estimate(announce(jobs, json, policy), size, skip_larger), key, chosen)
+        return
+    from varsr.jobs.crew import crew_of
+    from varsr.jobs.prefetch import JobSettings
+    from varsr.jobs.provenance import marking
+    from varsr.jobs.report import report_file
+    from varsr.upscaling.upscaler import ModelChoice
+
+    if realism is not None and cfg is not None:
+        messages.say("--cfg overrules the guidance that --realism stands for; a model's dial is still set.")
+    encoding = marking(encoding, model_label(chosen), size, options)
     settings = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
     crew = crew_of(ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile), workers)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:
         lines = stack.enter_context(report_file(report)) if report else None
         printer = OutcomePrinter(model=chosen, seed=seed, as_json=json, report=lines)
-        tally = _run(crew, jobs, total, settings, printer, done)
+        tally = _run(crew, jobs, total, settings, printer, done, key)
     if compare and done is not None:
         _write_page(compare, done, chosen)
     raise typer.Exit(exit_code(tally, total))
@@ -221,24 +227,29 @@ def _run(
     settings: JobSettings,
     printer: OutcomePrinter,
     done: list[Job] | None,
+    pace_key: str,
 ) -> Tally:
     """Do the jobs, print each outcome as it comes and count it; note those that are done where a list is given."""
     from varsr.cli.progress import progress_of
-    from varsr.cli.report import Tally, summarize
+    from varsr.cli.report import Tally, note_outdated, summarize
+    from varsr.jobs.pace import Stopwatch
 
     _greet(crew.choices[0].model or "")
-    run, tally = crew.run(jobs, total, settings), Tally()
+    run, tally, stopwatch = crew.run(jobs, total, settings), Tally(), Stopwatch()
     try:
         with progress_of(run, total) as progress:
             for outcome in run:
                 tally.add(outcome)
+                stopwatch.add(outcome, run.elapsed)
                 progress.file_done()
                 printer.print(outcome)
+                note_outdated(outcome, tally)
                 if done is not None and outcome.status == "done":
                     done.append(outcome.job)
     finally:  # what is known by then is of use after an interruption too
         if total != 1:
             summarize(tally, run, total)
+        stopwatch.remember(pace_key)
     return tally
 
 

@@ -14,9 +14,7 @@ import tifffile
 HEADER = b"Exif\0\0"
 ORIENTATION = 0x0112
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
-_PROCESSING_SOFTWARE = 0x000B
 _DESCRIPTION = 0x010E
-_MARK = b"varsr\0"
 _MAKER_NOTE = 0x927C
 _SIDES = (0xA002, 0xA003)  # width and height in the EXIF directory, which the result no longer has
 _DENSITY = (0x011A, 0x011B)
@@ -29,7 +27,7 @@ them: in WebP and AVIF it stands nowhere else."""
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 129: 1}
 """Bytes of the numbers of each type, two of which make a rational."""
 _RATIONALS = (5, 10)
-_ASCII, _LONG, _LONG8 = 2, 4, 16
+ASCII, _LONG, _LONG8 = 2, 4, 16
 _LARGEST = 1 << 26  # bytes of an entry, beyond which its count is damaged
 
 
@@ -114,28 +112,13 @@ def page_offsets(file: BinaryIO) -> list[int]:
     return offsets
 
 
-def marked(exif: bytes | None) -> bytes:
-    """An EXIF block with the note that varsr made the image, by which it is known in a later run."""
-    parsed = parse(exif)
-    parsed.main[_PROCESSING_SOFTWARE] = Entry(_ASCII, len(_MARK), _MARK)
-    written = parsed.to_bytes()
-    assert written is not None
-    return written
-
-
 def with_description(exif: bytes | None, text: str) -> bytes:
     """An EXIF block with a description of the image, in ASCII."""
     parsed, data = parse(exif), text.encode("ascii") + b"\0"
-    parsed.main[_DESCRIPTION] = Entry(_ASCII, len(data), data)
+    parsed.main[_DESCRIPTION] = Entry(ASCII, len(data), data)
     written = parsed.to_bytes()
     assert written is not None
     return written
-
-
-def is_marked(exif: bytes | None) -> bool:
-    """True for a block that `marked` has written."""
-    entry = parse(exif).main.get(_PROCESSING_SOFTWARE)
-    return entry is not None and entry.data == _MARK
 
 
 def has_density(exif: bytes | None) -> bool:

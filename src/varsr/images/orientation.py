@@ -18,6 +18,10 @@ _TURNS = {
 }
 
 
+TRANSPOSED = (5, 6, 7, 8)
+"""Orientations of which width and height are exchanged."""
+
+
 def upright(image: Image.Image, orientation: int) -> Image.Image:
     """An image of an EXIF orientation, 1 to 8, turned upright; of any other value as it is."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
@@ -25,7 +29,7 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def upright_pixels(pixels: FloatImage, orientation: int) -> FloatImage:
     """Pixels (H, W, C) of an EXIF orientation turned upright."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in TRANSPOSED:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

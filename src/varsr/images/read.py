@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -19,10 +19,11 @@ from varsr.images.codecs import png, tiff
 from varsr.images.describe import exif_of, iptc_of_tiff, metadata_of, with_coding
 from varsr.images.exif import ORIENTATION
 from varsr.images.formats import RAW_SUFFIXES, READ
-from varsr.images.orientation import upright_pixels
+from varsr.images.orientation import TRANSPOSED, upright_pixels
 from varsr.images.photo import Photo, from_channels
 from varsr.images.pillow import from_loaded, load
 from varsr.images.sixteen_bit import is_sixteen_bit, read_pixels
+from varsr.images.size import Size
 from varsr.tiling.array import FloatImage
 
 _MPO = "MPO"
@@ -45,6 +46,30 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
 def read_color(path: Path) -> FloatImage:
     """The colours of an image alone, (H, W, 3) in [0, 1]. Raises as `read_photo` does."""
     return read_photo(path).color
+
+
+@dataclass(frozen=True)
+class Header:
+    """Facts about an image file that are known before its pixels are decoded. `size` is that of the upright image."""
+
+    size: Size
+    images: int
+    exif: bytes | None
+
+
+def read_header(path: Path) -> Header:
+    """Read what stands before the pixels of an image. Raises `InputError` where that tells too little."""
+    try:
+        with warnings.catch_warnings(), _without_pillows_limits(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=_readable()) as image:
+                numbers = _shown_images(image)
+                image.seek(numbers[0])
+                turned = image.getexif().get(ORIENTATION, 1) in TRANSPOSED
+                size = (image.width, image.height) if turned else (image.height, image.width)
+                return Header(size, len(numbers), exif_of(image, file, numbers[0]))
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise InputError(f"{path} could not be read ({describe(error)}).", "The file may be damaged.") from error
 
 
 def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:

@@ -17,8 +17,9 @@ from varsr.images import rows
 from varsr.images.codecs import png
 from varsr.images.codecs.tiff import Page, write_pages
 from varsr.images.coding import HDR
-from varsr.images.exif import marked, shortened
+from varsr.images.exif import shortened
 from varsr.images.formats import BY_SUFFIX, DEFAULT_QUALITY, Format
+from varsr.images.mark import marked
 from varsr.images.photo import Photo
 from varsr.images.pillow import image_of, to_image
 from varsr.images.rounding import rounded
@@ -31,13 +32,15 @@ from varsr.tiling.array import FloatImage
 class Encoding:
     """Encoding of results, where the format leaves a choice. `format` serves names without a suffix.
 
-    On a `background`, red, green and blue from 0 to 255, transparent images become opaque.
+    On a `background`, red, green and blue from 0 to 255, transparent images become opaque. `made_with` stands in the
+    mark of results: the options that they were made with.
     """
 
     quality: int = DEFAULT_QUALITY
     lossless: bool = False
     format: Format | None = None
     background: tuple[int, int, int] | None = None
+    made_with: str = ""
 
     def __post_init__(self) -> None:
         """Raise `RequestError` for a quality or a colour that cannot be."""
@@ -125,7 +128,7 @@ def write_bands(photo: Photo, size: Size, bands: Iterable[FloatImage], path: Pat
     Of a result in another format the pixels, but nothing else of it, are held whole. Raises `OutputError`.
     """
     format = encoding.of(path)
-    photo = prepared(photo, format)
+    photo = prepared(photo, encoding, format)
     try:
         with replacing(path) as temporary:
             if format.name in rows.FORMATS:
@@ -144,18 +147,18 @@ def encode(photo: Photo, encoding: Encoding) -> bytes:
     return _encoded(photo, encoding.format, encoding)
 
 
-def prepared(photo: Photo, format: Format) -> Photo:
+def prepared(photo: Photo, encoding: Encoding, format: Format) -> Photo:
     """A photo as a format can hold it: its colours, its transparency, and the mark of varsr in its EXIF."""
     if not format.profile:
         photo = photo.without_profile()
     if photo.alpha is not None and not format.transparency:
         photo = photo.without_alpha()
-    return replace(photo, metadata=replace(photo.metadata, exif=marked(photo.metadata.exif)))
+    return replace(photo, metadata=replace(photo.metadata, exif=marked(photo.metadata.exif, encoding.made_with)))
 
 
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """Encode in memory first, so that errors of writing are the system's and not a codec's."""
-    photo, buffer = prepared(photo, format), io.BytesIO()
+    photo, buffer = prepared(photo, encoding, format), io.BytesIO()
     if photo.sixteen_bit and format.sixteen_bit and not photo.more_frames:
         rows.write_channels(photo, photo.size, [photo.channels()], buffer, format.name)
         return buffer.getvalue()
@@ -184,7 +187,11 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
         options |= format.lossless
     if image.mode == "L":
         options.pop("subsampling", None)
-    metadata = {name: value for name, value in _metadata(photo, format.block).items() if name in format.metadata}
+    metadata = {
+        name: value
+        for name, value in _metadata(photo, format.block, encoding.made_with).items()
+        if name in format.metadata
+    }
     if format.name == "BMP":
         metadata.setdefault("dpi", (0, 0))  # Pillow says 96
     buffer = io.BytesIO()
@@ -224,7 +231,7 @@ def _sequence(photo: Photo, format: Format) -> dict[str, Any]:
     return options
 
 
-def _metadata(photo: Photo, block: int) -> dict[str, Any]:
+def _metadata(photo: Photo, block: int, made_with: str) -> dict[str, Any]:
     """Options for Pillow to write metadata; EXIF and XMP longer than `block` are shortened or left out."""
     kept = photo.metadata
     exif = shortened(kept.exif, block) if kept.exif else None
@@ -232,7 +239,7 @@ def _metadata(photo: Photo, block: int) -> dict[str, Any]:
     texts = dict(kept.texts)
     comment = kept.comment or (texts["Comment"].encode() if "Comment" in texts else None)
     found: dict[str, Any] = {
-        "exif": exif or marked(None),
+        "exif": exif or marked(None, made_with),
         "icc_profile": kept.icc_profile,
         "dpi": kept.dpi,
         "xmp": xmp,

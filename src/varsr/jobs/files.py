@@ -12,9 +12,11 @@ from varsr.jobs.naming import format_named
 from varsr.jobs.outcome import Outcome, Policy
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.provenance import marking
 from varsr.jobs.run import Run
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
+from varsr.weights.registry import default_model, model_label
 
 
 def upscale_file(  # noqa: D417, some arguments are documented together
@@ -62,7 +64,8 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     encoding = Encoding(quality, lossless, format_named(format) if format else None, background)
     encoding.of(Path(target))
-    settings = JobSettings(size, options, encoding, Policy(overwrite=overwrite))
+    label = upscaler.label if upscaler else model_label(default_model())
+    settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite))
     (outcome,) = Run(upscaler or ModelChoice(), [Job(Path(source), Path(target))], settings)
     if outcome.error is not None:
         raise outcome.error

@@ -43,17 +43,21 @@ class Outcome:
     status: Status
     size: Size | None = None
     target_size: Size | None = None
+    frames: int = 1
     tiles: int = 0
     seconds: float = 0.0
     error: VarsrError | None = None
     notes: tuple[str, ...] = ()
+    outdated: bool = False
+    """The job was skipped though its result was made with other options."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A job with nothing to do, and why where that is not plain."""
+    """A job with nothing to do, and why where that is not plain. An `outdated` result has other options."""
 
     notes: tuple[str, ...] = ()
+    outdated: bool = False
 
 
 def failed(outcome: Outcome, error: Exception, seconds: float) -> Outcome:

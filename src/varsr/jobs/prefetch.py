@@ -121,8 +121,8 @@ def opened(job: Job, settings: JobSettings) -> list[Prefetched]:
     try:
         photo = prepare(job, settings.policy, settings.encoding)
         if isinstance(photo, Skipped):
-            return [replace(outcome, notes=photo.notes)]
-        outcome = replace(outcome, size=photo.size)
+            return [replace(outcome, notes=photo.notes, outdated=photo.outdated)]
+        outcome = replace(outcome, size=photo.size, frames=len(photo.frames))
         target = settings.size.of(photo.size)
         outcome = replace(outcome, target_size=target)
         check_fits(job.target, target, photo, settings.encoding)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from varsr.errors import OutputError, describe
-from varsr.images.exif import is_marked
+from varsr.errors import InputError, OutputError, describe
+from varsr.images.mark import is_marked, made_with
 from varsr.images.photo import Photo
-from varsr.images.read import read_photo, read_stream
+from varsr.images.read import read_header, read_photo, read_stream
 from varsr.images.write import Encoding
 from varsr.jobs.outcome import Policy, Skipped
 from varsr.jobs.plan import Job
@@ -24,7 +24,7 @@ def prepare(job: Job, policy: Policy, encoding: Encoding) -> Photo | Skipped:
     if job.problem is not None:
         raise job.problem
     if policy.skip_existing and _exists(job):
-        return Skipped()
+        return _skipped_existing(job, encoding)
     _check_target(job, policy)
     if job.source == STREAM:
         return read_stream(standard_input(), policy.max_pixels)
@@ -36,6 +36,17 @@ def prepare(job: Job, policy: Policy, encoding: Encoding) -> Photo | Skipped:
     if policy.create_folders:
         create_folder(job.target.parent)
     return photo if encoding.background is None else photo.on(encoding.background)
+
+
+def _skipped_existing(job: Job, encoding: Encoding) -> Skipped:
+    """Skip a job whose result exists, with a note where its mark names other options."""
+    try:
+        found = made_with(read_header(job.target).exif)
+    except InputError:
+        return Skipped()
+    if not found or not encoding.made_with or found == encoding.made_with:
+        return Skipped()
+    return Skipped((f"its result was made with other options ({found})",), outdated=True)
 
 
 def _exists(job: Job) -> bool:

@@ -23,7 +23,7 @@ from varsr.upscaling.stream import UpscaleStream
 from varsr.weights.checkpoint import read_config
 from varsr.weights.engine import open_engine
 from varsr.weights.presets import PresetTables, preset_tables
-from varsr.weights.registry import default_model, require_task, wrong_task
+from varsr.weights.registry import default_model, model_label, require_task, wrong_task
 from varsr.weights.store import resolve_model
 
 T = TypeVar("T")
@@ -32,9 +32,11 @@ T = TypeVar("T")
 class Upscaler:
     """A loaded model that upscales images."""
 
-    def __init__(self, engine: Engine, presets: Presets) -> None:
+    def __init__(self, engine: Engine, presets: Presets, label: str = "") -> None:
         self.engine = engine
         self.presets = presets
+        self.label = label
+        """Short name of the model, for the metadata of results."""
 
     @classmethod
     def from_pretrained(
@@ -59,21 +61,23 @@ class Upscaler:
         name = model or default_model()
         require_task(name, "upscale")
         path = resolve_model(name, dtype)
-        return cls._load(path, preset_tables(path, name), device, dtype, compiled)
+        return cls._load(path, preset_tables(path, name), model_label(name), device, dtype, compiled)
 
     @classmethod
     def from_checkpoint(
         cls, path: Path, *, device: str = "auto", dtype: DtypeName = "auto", compiled: bool = True
     ) -> Upscaler:
         """Load a model from its safetensors file. Arguments and errors are those of `from_pretrained`."""
-        return cls._load(path, preset_tables(path), device, dtype, compiled)
+        return cls._load(path, preset_tables(path), path.stem, device, dtype, compiled)
 
     @classmethod
-    def _load(cls, path: Path, tables: PresetTables, device: str, dtype: DtypeName, compiled: bool) -> Upscaler:
+    def _load(
+        cls, path: Path, tables: PresetTables, label: str, device: str, dtype: DtypeName, compiled: bool
+    ) -> Upscaler:
         config = read_config(path)
         if config.classes is not None:
             raise wrong_task(path.name, "generate")
-        return cls(open_engine(path, device, dtype, compiled), presets_of(tables, config, str(path)))
+        return cls(open_engine(path, device, dtype, compiled), presets_of(tables, config, str(path)), label)
 
     def upscale(
         self, image: ImageT, scale: float = 4.0, options: Options = DEFAULTS, on_progress: OnProgress | None = None

@@ -88,6 +88,14 @@ def default_model() -> str:
     return os.environ.get("VARSR_MODEL") or load_registry().default
 
 
+def model_label(model: str) -> str:
+    """A short name of a model that tells its versions apart and holds no folders: mini-5, varsr, hf:owner/name."""
+    entry = load_registry().models.get(model)
+    if entry is not None:
+        return Path(entry.files["model"].name).stem if entry.format == "built-in" else entry.name
+    return model if model.startswith("hf:") else Path(model).stem
+
+
 def require_task(model: str, task: Task) -> None:
     """Raise `RequestError` for a registered model of the other task, before it is downloaded."""
     entry = load_registry().models.get(model)
