@@ -66,7 +66,11 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     encoding.of(Path(target))
     label = upscaler.label if upscaler else model_label(default_model())
     settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite))
-    (outcome,) = Run(upscaler or ModelChoice(), [Job(Path(source), Path(target))], settings)
+    return _done(upscaler or ModelChoice(), Job(Path(source), Path(target)), settings)
+
+
+def _done(model: ModelChoice | Upscaler, job: Job, settings: JobSettings) -> Outcome:
+    (outcome,) = Run(model, [job], settings)
     if outcome.error is not None:
         raise outcome.error
     return outcome
