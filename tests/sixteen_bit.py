@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from varsr.images.encoding import DEFAULT
 from varsr.images.metadata import Metadata
 from varsr.images.photo import from_channels
 from varsr.images.rows import write_channels
@@ -16,7 +17,7 @@ def write_sixteen_bit(channels: FloatImage, file: Path | BinaryIO, format: str, 
     """Write (H, W, C) in [0, 1] as PNG or TIFF of 16 bits."""
     photo = from_channels(channels, format, metadata, sixteen_bit=True)
     buffer = io.BytesIO()
-    write_channels(photo, photo.size, [channels], buffer, format)
+    write_channels(photo, photo.size, [channels], buffer, format, DEFAULT)
     if isinstance(file, Path):
         file.write_bytes(buffer.getvalue())
     else:

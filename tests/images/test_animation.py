@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from tests.golden import DATA
+from varsr.images.encoding import Encoding
 from varsr.images.read import read_photo
-from varsr.images.write import Encoding, write_photo
+from varsr.images.write import write_photo
 
 FAULTS, WRITERS = DATA / "faults", DATA / "writers"
 ANIMATED = (".gif", ".png", ".webp")

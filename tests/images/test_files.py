@@ -18,6 +18,7 @@ from tests.exif import camera_exif
 from tests.golden import DATA
 from tests.sixteen_bit import write_sixteen_bit
 from varsr.errors import InputError, OutputError, RequestError
+from varsr.images.encoding import Encoding, check_fits
 from varsr.images.formats import BY_SUFFIX
 from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo, from_channels
@@ -25,7 +26,7 @@ from varsr.images.pillow import from_image
 from varsr.images.read import read_photo
 from varsr.images.resize import resize
 from varsr.images.sixteen_bit import read_pixels
-from varsr.images.write import Encoding, check_fits, write_photo
+from varsr.images.write import write_photo
 from varsr.jobs.preflight import check_target
 
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF"}
@@ -236,13 +237,6 @@ def test_pillows_own_limit_is_not_ours(image: Image.Image, tmp_path: Path, monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert read_photo(tmp_path / "in.png", max_pixels=image.width * image.height).size == (36, 48)
     assert Image.MAX_IMAGE_PIXELS == 100
-
-
-def test_raw_photographs_are_refused(tmp_path: Path) -> None:
-    """Many are TIFF files that begin with a thumbnail."""
-    tifffile.imwrite(tmp_path / "in.NEF", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
-    with pytest.raises(InputError, match="raw photograph"):
-        read_photo(tmp_path / "in.NEF")
 
 
 def test_sixteen_bits_keep_their_metadata_and_orientation(tmp_path: Path, deep_values: np.ndarray) -> None:

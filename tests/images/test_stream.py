@@ -16,12 +16,13 @@ from tests.exif import camera_exif
 from tests.golden import DATA
 from varsr.images.codecs import tiff
 from varsr.images.codecs.tiff import strips
+from varsr.images.encoding import Encoding
 from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo, from_channels
 from varsr.images.read import read_photo
 from varsr.images.resize import resize
 from varsr.images.sixteen_bit import read_pixels
-from varsr.images.write import Encoding, write_bands, write_photo
+from varsr.images.write import write_bands, write_photo
 from varsr.tiling.array import FloatImage
 
 SIZE = (150, 130)

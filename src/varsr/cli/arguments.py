@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from varsr.choices import CmykName, TiffCompression
 from varsr.errors import OutputError, RequestError, describe
-from varsr.images.formats import BY_SUFFIX
-from varsr.images.write import Encoding
+from varsr.images.encoding import Encoding
+from varsr.images.formats import BY_SUFFIX, DEFAULT_PNG_LEVEL
 from varsr.jobs.naming import FALLBACK, format_named
 from varsr.jobs.plan import Job
 from varsr.jobs.preflight import check_folder, check_target
@@ -46,13 +47,25 @@ def output_folder(given: str | None) -> Path | None:
     return folder
 
 
-def encoding_for(*, format: str | None, quality: int, lossless: bool, background: str | None) -> Encoding:
+def encoding_for(
+    *,
+    format: str | None,
+    quality: int,
+    lossless: bool,
+    background: str | None,
+    png_level: int = DEFAULT_PNG_LEVEL,
+    tiff_compression: TiffCompression = "deflate",
+    cmyk: CmykName = "convert",
+) -> Encoding:
     """The encoding that is asked for. Raises `RequestError` for a format or a colour that there is not."""
     return Encoding(
         quality=quality,
         lossless=lossless,
         format=format_named(format) if format else None,
         background=color_named(background) if background else None,
+        png_level=png_level,
+        tiff_compression=tiff_compression,
+        cmyk=cmyk,
     )
 
 

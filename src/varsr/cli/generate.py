@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from varsr.cli.report import Tally
     from varsr.generation.generator import GeneratorChoice
     from varsr.generation.options import GenerationOptions
-    from varsr.images.write import Encoding
+    from varsr.images.encoding import Encoding
     from varsr.jobs.generate import GenerationJob, GenerationOutcome
     from varsr.jobs.outcome import Policy
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from varsr.choices import ColorFix, DtypeName, Speed
+from varsr.choices import CmykName, ColorFix, DtypeName, Speed, TiffCompression
 from varsr.cli.console import messages
 
 _OUTPUT, _SIZE, _FILES, _MODEL = "Output", "Size", "Files", "Model"
@@ -53,22 +53,38 @@ Name = Annotated[
 ]  # fmt: skip
 FormatName = Annotated[
     str | None,
-    _option("--format", "-f", panel=_OUTPUT, help="Output format: jpeg, png, webp, tiff, bmp, gif or avif.",
+    _option("--format", "-f", panel=_OUTPUT, help="Output format: jpeg, png, webp, tiff, bmp, gif, avif, heif or jxl.",
             default="the input's, else png"),
 ]  # fmt: skip
 Quality = Annotated[
-    int, _option("--quality", panel=_OUTPUT, min=1, max=100, help="Quality of JPEG, WebP and AVIF output.")
+    int,
+    _option("--quality", panel=_OUTPUT, min=1, max=100, help="Quality of JPEG, WebP, AVIF, HEIF and JPEG XL output."),
 ]
 Lossless = Annotated[
     bool,
     _option("--lossless", panel=_OUTPUT,
-            help="Write WebP without loss, and AVIF with no more loss than RGB to YCbCr conversion causes."),
+            help="Write WebP, HEIF and JPEG XL without loss, AVIF with no more than RGB to YCbCr causes."),
 ]  # fmt: skip
 Background = Annotated[
     str | None,
     _option("--background", panel=_OUTPUT, help="Flatten transparency onto this colour: white, #204060.",
             default="keep transparency"),
 ]  # fmt: skip
+PngLevel = Annotated[
+    int,
+    _option("--png-level", panel=_OUTPUT, min=0, max=9, help="Effort of PNG compression: smaller files for more time."),
+]
+TiffCompressionName = Annotated[
+    TiffCompression, _option("--tiff-compression", panel=_OUTPUT, help="Compression of TIFF.")
+]
+CmykChoice = Annotated[
+    CmykName,
+    _option("--cmyk", panel=_OUTPUT,
+            help="Convert CMYK inputs to sRGB, or keep them CMYK by their profile, as JPEG and TIFF."),
+]  # fmt: skip
+RawWide = Annotated[
+    bool, _option("--raw-wide", panel=_OUTPUT, help="Develop raw photographs in Rec. 2020 instead of sRGB.")
+]
 
 Scale = Annotated[
     float | None, _option("--scale", "-s", panel=_SIZE, help="Scale factor, 1 to 8; fractions allowed.", default="4")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from varsr.cli import options as cli
-from varsr.images.formats import DEFAULT_QUALITY
+from varsr.images.formats import DEFAULT_PNG_LEVEL, DEFAULT_QUALITY
 from varsr.jobs.naming import DEFAULT_TEMPLATE
 from varsr.upscaling.options import DEFAULTS, Options
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from varsr.cli.report import OutcomePrinter, Tally
+    from varsr.images.encoding import Encoding
     from varsr.images.size import TargetSize
-    from varsr.images.write import Encoding
     from varsr.jobs.crew import Crew
     from varsr.jobs.plan import Job, Plan, Source
     from varsr.jobs.prefetch import JobSettings
@@ -36,6 +36,10 @@ def upscale(
     quality: cli.Quality = DEFAULT_QUALITY,
     lossless: cli.Lossless = False,
     background: cli.Background = None,
+    png_level: cli.PngLevel = DEFAULT_PNG_LEVEL,
+    tiff_compression: cli.TiffCompressionName = "deflate",
+    cmyk: cli.CmykChoice = "convert",
+    raw_wide: cli.RawWide = False,
     scale: cli.Scale = None,
     width: cli.Width = None,
     height: cli.Height = None,
@@ -103,7 +107,15 @@ def upscale(
 
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     chosen = model or default_model()
-    encoding = encoding_for(format=format, quality=quality, lossless=lossless, background=background)
+    encoding = encoding_for(
+        format=format,
+        quality=quality,
+        lossless=lossless,
+        background=background,
+        png_level=png_level,
+        tiff_compression=tiff_compression,
+        cmyk=cmyk,
+    )
     check_combination(
         output=output, output_dir=output_dir, shard=shard, overwrite=overwrite, skip_existing=skip_existing
     )
@@ -143,6 +155,7 @@ def upscale(
         skip_larger=skip_larger,
         create_folders=folder is not None,
         preserve=preserve_times,
+        raw_colors="wide" if raw_wide else "srgb",
     )
     key = pace_key(chosen, device, dtype, workers, options)
     if dry_run:
@@ -199,6 +212,7 @@ def _plan(
 ) -> Plan:
     """The plan of inputs whose outputs are named by a template."""
     from varsr.cli.console import messages
+    from varsr.images.formats import how_to_get
     from varsr.jobs.naming import Naming
     from varsr.jobs.plan import Plan
 
@@ -206,6 +220,8 @@ def _plan(
     plan = Plan(sources, recursive, Naming(name, folder, encoding.format), values)
     if plan.results:
         messages.say(f"Skipped {plan.results} files that are named like results of an earlier run.")
+    if plan.raws:
+        messages.say(f"Left out {plan.raws} raw photographs. {how_to_get('raw')}")
     return plan
 
 

@@ -18,6 +18,7 @@ from varsr.images.xmp import corrected
 
 _X_RESOLUTION, _IPTC = 282, 33723  # tags of a TIFF
 _IPTC_RESOURCE = 0x0404  # of Photoshop's, in a JPEG
+_GAIN_MAPS = (b"hdr-gain-map", b"hdrgainmap")  # in the namespaces of Adobe and Apple
 _DENSEST = 65_535  # pixels an inch that every format can hold
 
 
@@ -93,6 +94,20 @@ def iptc_of_tiff(file: BinaryIO, number: int) -> bytes | None:
     with tifffile.TiffFile(file) as tiff:
         found = bytes_of_tiff(file, tiff.pages[number].offset, _IPTC)
     return found if found is not None and found[:1] == b"\x1c" else None
+
+
+def left_out(image: Image.Image) -> tuple[str, ...]:
+    """A note on what else stands in the file of a JPEG or HEIF: gain map, depth map, further images."""
+    auxiliary = " ".join(image.info.get("aux") or {}).lower()
+    xmp = (_xmp(image) or b"").lower()
+    gain_map = "hdrgainmap" in auxiliary or any(name in xmp for name in _GAIN_MAPS)
+    others = getattr(image, "n_frames", 1) - 1 - (gain_map and image.format == "MPO")
+    parts = ["the gain map"] if gain_map else []
+    if image.info.get("depth_images"):
+        parts.append("the depth map")
+    if others > 0:
+        parts.append("a further image" if others == 1 else f"{others} further images")
+    return (f"left out {' and '.join(parts)} of the file",) if parts else ()
 
 
 def with_coding(metadata: Metadata, format: str, file: BinaryIO) -> tuple[Metadata, Coding | None]:

@@ -24,6 +24,8 @@ _STRUCTURE = {
 }  # fmt: skip
 """Tags that describe how a TIFF is stored, what is kept by other means, or Photoshop's layers. The density is not among
 them: in WebP and AVIF it stands nowhere else."""
+_SENSOR = {0x828D, 0x828E, *range(0xC612, 0xC7EF)}
+"""Tags of the colour filter array (TIFF/EP), and of DNG."""
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 129: 1}
 """Bytes of the numbers of each type, two of which make a rational."""
 _RATIONALS = (5, 10)
@@ -119,6 +121,13 @@ def with_description(exif: bytes | None, text: str) -> bytes:
     written = parsed.to_bytes()
     assert written is not None
     return written
+
+
+def without_raw(exif: bytes | None) -> bytes | None:
+    """A block without the entries that describe a sensor's data, as a DNG has them."""
+    parsed = parse(exif)
+    parsed.main = {tag: entry for tag, entry in parsed.main.items() if tag not in _SENSOR}
+    return parsed.to_bytes()
 
 
 def has_density(exif: bytes | None) -> bool:

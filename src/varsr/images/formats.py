@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 DEFAULT_QUALITY = 95
+DEFAULT_PNG_LEVEL = 6
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-HEIF_SUFFIXES = (".heic", ".heif")
 RAW_SUFFIXES = (
     ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw", ".nef", ".nrw",
     ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
@@ -35,6 +37,9 @@ class Format:
     block: int = 2**31 - 1
     profile: bool = True
     metadata: tuple[str, ...] = ()
+    extra: str = ""
+    """The extra of varsr that installs what the format needs."""
+    cmyk: bool = False
 
 
 FORMATS = (
@@ -48,6 +53,7 @@ FORMATS = (
         longest=65_535,
         block=65_500,
         metadata=("exif", "icc_profile", "dpi", "xmp", "comment", "extra"),
+        cmyk=True,
     ),
     Format("PNG", (".png", ".apng"), sixteen_bit=True, several=True, profile=True, metadata=()),
     Format(
@@ -60,7 +66,7 @@ FORMATS = (
         longest=16_383,
         metadata=("exif", "icc_profile", "xmp"),
     ),
-    Format("TIFF", (".tif", ".tiff"), sixteen_bit=True, several=True, metadata=()),
+    Format("TIFF", (".tif", ".tiff"), sixteen_bit=True, several=True, metadata=(), cmyk=True),
     Format("BMP", (".bmp",), transparency=False, profile=False, metadata=("dpi",)),
     Format("GIF", (".gif",), several=True, longest=65_535, profile=False, metadata=("comment",)),
     Format(
@@ -73,6 +79,20 @@ FORMATS = (
         longest=65_535,
         metadata=("exif", "icc_profile", "xmp"),
     ),
+    Format("HEIF", (".heic", ".heif"), has_quality=True, sixteen_bit=True, longest=16_384, extra="heif"),
+    Format("JXL", (".jxl",), has_quality=True, sixteen_bit=True, longest=2**30, extra="jxl"),
 )
+_PACKAGES = {"heif": "pillow_heif", "jxl": "pyjpegxl", "raw": "rawpy"}
 BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes}
-READ_SUFFIXES = (*BY_SUFFIX, *HEIF_SUFFIXES)
+READ_SUFFIXES = tuple(BY_SUFFIX)
+
+
+@cache
+def has_extra(extra: str) -> bool:
+    """True where the package that an extra of varsr stands for is installed, and for no extra."""
+    return not extra or find_spec(_PACKAGES[extra]) is not None
+
+
+def how_to_get(extra: str) -> str:
+    """The line that installs an extra."""
+    return f'Install it: pip install "varsr[{extra}]"'

@@ -22,7 +22,8 @@ class Photo:
 
     `own_color` is the colour of the input in the file's own profile where that is not sRGB. `sixteen_bit` images have
     more than eight bits a channel. Of an animation or of a file of several pages this is the first frame, and the
-    others are `more_frames`; `duration` is in milliseconds. `notes` say what of the file could not be kept.
+    others are `more_frames`; `duration` is in milliseconds. `notes` say what of the file could not be kept. With
+    `ink` the file is CMYK.
     """
 
     color: FloatImage
@@ -35,6 +36,7 @@ class Photo:
     more_frames: tuple[Photo, ...] = ()
     duration: int | None = None
     notes: tuple[str, ...] = ()
+    ink: bool = False
 
     @property
     def transparent(self) -> bool:
@@ -51,6 +53,13 @@ class Photo:
         """The image itself and those that follow it."""
         return (self, *self.more_frames)
 
+    @property
+    def planes(self) -> int:
+        """Channels in a file: grey, colour or CMYK, and transparency."""
+        if self.metadata.ink_profile is not None:
+            return 4
+        return (1 if self.grey else 3) + (self.alpha is not None)
+
     def with_color(self, color: FloatImage) -> Photo:
         """The same photo enlarged: with other colour, given in sRGB, and all else resized to it."""
         size = color.shape[0], color.shape[1]
@@ -62,6 +71,11 @@ class Photo:
         """The same photo with its colours in sRGB."""
         frames = tuple(frame.without_profile() for frame in self.more_frames)
         return replace(self, own_color=None, metadata=replace(self.metadata, icc_profile=None), more_frames=frames)
+
+    def without_ink(self) -> Photo:
+        """The same photo, no longer to be written as CMYK."""
+        frames = tuple(frame.without_ink() for frame in self.more_frames)
+        return replace(self, metadata=replace(self.metadata, ink_profile=None), more_frames=frames)
 
     def without_alpha(self) -> Photo:
         """The same photo without its transparency, the colour as it is under it."""

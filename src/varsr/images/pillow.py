@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from varsr.images.exif import ORIENTATION, descriptive
 from varsr.images.metadata import NO_METADATA, Metadata
 from varsr.images.orientation import upright
 from varsr.images.photo import Photo, from_channels
+from varsr.images.profile import ink_to_srgb
 from varsr.images.rounding import rounded
 from varsr.tiling.array import FloatImage
 
@@ -47,21 +47,21 @@ def from_loaded(image: Image.Image, format: str, metadata: Metadata, orientation
     if format != "TIFF":  # which Pillow has turned
         image = upright(image, orientation)
     if image.mode == "CMYK":
-        image = _without_ink(image, metadata.icc_profile)
-        metadata = replace(metadata, icc_profile=None)
+        return _from_ink(image, format, metadata)
     return from_image(image, format, metadata, coding)
 
 
-def _without_ink(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _from_ink(image: Image.Image, format: str, metadata: Metadata) -> Photo:
     """A CMYK image in sRGB, by its profile where it has one."""
-    if profile is None:
-        return image.convert("RGB")
+    profile = metadata.icc_profile
     try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")
-    return converted or image.convert("RGB")
+        color = ink_to_srgb(np.asarray(image), profile) if profile else None
+    except ValueError:  # the profile is damaged, or of another space
+        color = profile = None
+    metadata = replace(metadata, icc_profile=None, ink_profile=profile)
+    if color is None:
+        return replace(from_image(image.convert("RGB"), format, metadata), ink=True)
+    return replace(from_channels(color, format, metadata), ink=True)
 
 
 def from_image(

@@ -1,23 +1,19 @@
-"""Colour profiles: the model sees sRGB, the file keeps its own colours."""
+"""Colour profiles: the model sees sRGB, the file keeps its own colours. LittleCMS converts, in float."""
 
 from __future__ import annotations
 
 import io
-from functools import lru_cache
-from typing import Protocol
+from functools import cache, lru_cache
+from typing import Literal, Protocol
 
+import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms
 
-from varsr.images.coding import decoded_srgb, encoded_srgb
-from varsr.images.icc import MatrixProfile, read_matrix_profile
+from varsr.images.rounding import Pixels
 from varsr.tiling.array import FloatImage
 
-_SRGB_TO_PCS = np.array(
-    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]], np.float64
-)
-"""Linear sRGB to XYZ under D50, as sRGB profiles have it."""
-STEPS = 52  # of the lattice on which a transform is sampled: every fifth of 256 values
+Space = Literal["rgb", "cmyk"]
 
 
 class Transform(Protocol):
@@ -40,51 +36,26 @@ class Transform(Protocol):
 
 
 class RgbTransform:
-    """From a profile that holds tables to sRGB and back, in float, by a lattice of the transforms of LittleCMS.
-
-    LittleCMS is asked for eight bits at the lattice's corners only; between them values are interpolated, so that
-    no image is rounded to eight bits on the way.
-    """
+    """From a profile of red, green and blue to sRGB and back."""
 
     grey = False
 
-    def __init__(self, own: ImageCms.ImageCmsProfile) -> None:
-        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-        self._to = _lattice(own, srgb)
-        self._back = _lattice(srgb, own)
-
-    def to_srgb(self, color: FloatImage) -> FloatImage:
-        return _interpolate(self._to, color)
-
-    def from_srgb(self, color: FloatImage, upsampled: FloatImage) -> FloatImage:
-        lost = upsampled - _interpolate(self._back, _interpolate(self._to, upsampled))
-        return _interpolate(self._back, color.clip(0, 1)) + lost
-
-    def color_of(self, srgb: FloatImage) -> FloatImage:
-        return _interpolate(self._back, srgb.reshape(1, 1, 3))[0, 0]
-
-
-class MatrixTransform:
-    """Profiles of three primaries and their curves, computed without a lattice (ICC.1:2022, 8.3.3 and F.3)."""
-
-    grey = False
-
-    def __init__(self, own: MatrixProfile) -> None:
+    def __init__(self, own: bytes) -> None:
         self._own = own
-        self._to = np.linalg.inv(_SRGB_TO_PCS) @ own.to_pcs
-        self._back = np.linalg.inv(self._to)
+        self.color_of(self.to_srgb(np.zeros((1, 1, 3), np.float32))[0, 0])  # raises now what would be raised later
 
     def to_srgb(self, color: FloatImage) -> FloatImage:
-        linear = np.stack([curve.decoded(color[..., i]) for i, curve in enumerate(self._own.curves)], axis=-1)
-        return encoded_srgb((linear @ self._to.T.astype(np.float32)).clip(0, 1))
+        return _converted(color, self._own, srgb_profile())
 
     def from_srgb(self, color: FloatImage, upsampled: FloatImage) -> FloatImage:
-        lost = upsampled - self.color_of(self.to_srgb(upsampled))
-        return self.color_of(color.clip(0, 1)) + lost
+        lost = upsampled - self._from_srgb(self.to_srgb(upsampled))
+        return self._from_srgb(color) + lost
 
     def color_of(self, srgb: FloatImage) -> FloatImage:
-        linear = (decoded_srgb(srgb) @ self._back.T.astype(np.float32)).clip(0, 1)
-        return np.stack([curve.encoded(linear[..., i]) for i, curve in enumerate(self._own.curves)], axis=-1)
+        return self._from_srgb(srgb.reshape(1, 1, 3))[0, 0]
+
+    def _from_srgb(self, color: FloatImage) -> FloatImage:
+        return _converted(color, srgb_profile(), self._own)
 
 
 class GreyTransform:
@@ -122,30 +93,37 @@ def transform_of(profile: bytes) -> Transform | None:
             return GreyTransform(own)
         if space != "RGB" or "sRGB" in ImageCms.getProfileDescription(own):
             return None
-        matrix = read_matrix_profile(profile)
-        return RgbTransform(own) if matrix is None else MatrixTransform(matrix)
-    except (ImageCms.PyCMSError, OSError, ValueError, np.linalg.LinAlgError):
+        return RgbTransform(profile)
+    except (ImageCms.PyCMSError, imagecodecs.CmsError, OSError, ValueError):
         return None
 
 
-def _lattice(source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile) -> FloatImage:
-    """The target's colours at STEPS^3 colours of the source: (STEPS, STEPS, STEPS, 3)."""
-    corners = np.arange(0, 256, 5, dtype=np.uint8)
-    grid = np.stack(np.meshgrid(corners, corners, corners, indexing="ij"), -1).reshape(STEPS, -1, 3)
-    transform = ImageCms.buildTransform(source, target, "RGB", "RGB")
-    image = ImageCms.applyTransform(Image.fromarray(grid), transform)
-    assert image is not None
-    return (np.asarray(image, np.float32) / np.float32(255)).reshape(STEPS, STEPS, STEPS, 3)
+@cache
+def srgb_profile() -> bytes:
+    """An ICC profile of sRGB."""
+    return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
 
 
-def _interpolate(lattice: FloatImage, color: FloatImage) -> FloatImage:
-    """Trilinear interpolation of a lattice at colours (H, W, 3) in [0, 1]."""
-    place = color.clip(0, 1) * (STEPS - 1)
-    low = np.minimum(place.astype(np.intp), STEPS - 2)
-    part = (place - low).astype(np.float32)
-    out = np.zeros_like(color)
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod(np.where(corner, part, 1 - part), axis=-1, keepdims=True)
-        r, g, b = (low[..., axis] + corner[axis] for axis in range(3))
-        out += weight * lattice[r, g, b]
-    return out
+def ink_to_srgb(ink: Pixels, profile: bytes) -> FloatImage:
+    """CMYK of 8 bits, (H, W, 4) -> sRGB (H, W, 3) in [0, 1]. Raises `ValueError` for a profile of another space."""
+    return _cms(ink, profile, srgb_profile(), "cmyk", "rgb", "f4").clip(0, 1)
+
+
+def srgb_to_ink(color: FloatImage, profile: bytes) -> Pixels:
+    """SRGB (H, W, 3) in [0, 1] -> CMYK of 8 bits, (H, W, 4). Raises `ValueError` for a profile of another space."""
+    whole = (color.clip(0, 1) * np.float32(65_535) + np.float32(0.5)).astype(np.uint16)
+    return _cms(whole, srgb_profile(), profile, "rgb", "cmyk", "u1")
+
+
+def _converted(color: FloatImage, source: bytes, target: bytes) -> FloatImage:
+    return _cms(color.clip(0, 1).astype(np.float32, copy=False), source, target, "rgb", "rgb", "f4").clip(0, 1)
+
+
+def _cms(pixels: Pixels, source: bytes, target: bytes, space: Space, target_space: Space, dtype: str) -> Pixels:
+    try:
+        converted: Pixels = imagecodecs.cms_transform(
+            np.ascontiguousarray(pixels), source, target, colorspace=space, outcolorspace=target_space, outdtype=dtype
+        )
+    except imagecodecs.CmsError as error:
+        raise ValueError(str(error)) from error
+    return converted

@@ -6,70 +6,63 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from varsr.choices import RawColors
 from varsr.errors import InputError, describe
 from varsr.images import signature
-from varsr.images.codecs import png, tiff
-from varsr.images.describe import exif_of, iptc_of_tiff, metadata_of, with_coding
+from varsr.images.codecs import jpegxl, png, raw, tiff
+from varsr.images.describe import exif_of, iptc_of_tiff, left_out, metadata_of, with_coding
 from varsr.images.exif import ORIENTATION
-from varsr.images.formats import RAW_SUFFIXES, READ
-from varsr.images.orientation import TRANSPOSED, upright_pixels
+from varsr.images.formats import RAW_SUFFIXES, READ, has_extra, how_to_get
+from varsr.images.orientation import upright_pixels
 from varsr.images.photo import Photo, from_channels
 from varsr.images.pillow import from_loaded, load
 from varsr.images.sixteen_bit import is_sixteen_bit, read_pixels
-from varsr.images.size import Size
 from varsr.tiling.array import FloatImage
 
 _MPO = "MPO"
 """What Pillow calls the JPEG of many phones and cameras: behind the photograph stands a preview, a gain map for bright
 screens, depth or a second view."""
-_ONE_IS_SHOWN = (_MPO, "HEIF")
+_ONE_IS_SHOWN = ("JPEG", _MPO, "HEIF")
 """Formats with further images that programs do not show; they are left out."""
 
 
-def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
-    """Read an image upright, with its metadata.
+def read_photo(path: Path, max_pixels: int | None = None, raw_colors: RawColors = "srgb") -> Photo:
+    """Read an image upright, with its metadata; develop a raw photograph, in the colours asked for.
 
     Raises `InputError` where the file holds none that is whole, or one of more than `max_pixels`.
     """
     if path.suffix.lower() in RAW_SUFFIXES:
-        raise InputError(f"{path} is a raw photograph.", "Develop it first, to a TIFF or PNG of 16 bits a channel.")
+        return _develop(path, max_pixels, raw_colors)
     return _read(path, str(path), max_pixels)
+
+
+def _develop(path: Path, max_pixels: int | None, colors: RawColors) -> Photo:
+    if not has_extra("raw"):
+        raise InputError(f"{path} is a raw photograph.", how_to_get("raw"))
+    try:
+        height, width = raw.size_of(path)
+        _check_size(width, height, str(path), max_pixels)
+        pixels, metadata = raw.develop(path, colors)
+    except OSError as error:
+        if not path.exists():
+            raise InputError(f"{path} does not exist.", "Check the path.") from error
+        raise InputError(
+            f"{path} could not be developed ({describe(error)}).",
+            "The file may be damaged, or its camera newer than LibRaw; develop it elsewhere to a TIFF of 16 bits.",
+        ) from error
+    return from_channels(pixels, "RAW", metadata, sixteen_bit=True)
 
 
 def read_color(path: Path) -> FloatImage:
     """The colours of an image alone, (H, W, 3) in [0, 1]. Raises as `read_photo` does."""
     return read_photo(path).color
-
-
-@dataclass(frozen=True)
-class Header:
-    """Facts about an image file that are known before its pixels are decoded. `size` is that of the upright image."""
-
-    size: Size
-    images: int
-    exif: bytes | None
-
-
-def read_header(path: Path) -> Header:
-    """Read what stands before the pixels of an image. Raises `InputError` where that tells too little."""
-    try:
-        with warnings.catch_warnings(), _without_pillows_limits(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=_readable()) as image:
-                numbers = _shown_images(image)
-                image.seek(numbers[0])
-                turned = image.getexif().get(ORIENTATION, 1) in TRANSPOSED
-                size = (image.width, image.height) if turned else (image.height, image.width)
-                return Header(size, len(numbers), exif_of(image, file, numbers[0]))
-    except Exception as error:  # decoders raise whatever a damaged file leads them to
-        raise InputError(f"{path} could not be read ({describe(error)}).", "The file may be damaged.") from error
 
 
 def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:
@@ -79,7 +72,7 @@ def read_stream(stream: BinaryIO, max_pixels: int | None = None) -> Photo:
 
 def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
     try:
-        with warnings.catch_warnings(), _without_pillows_limits(), _opened(file) as opened:
+        with warnings.catch_warnings(), without_pillows_limits(), _opened(file) as opened:
             warnings.simplefilter("ignore")  # what Pillow merely warns of is either fine or fails below
             photo = _read_opened(opened, path, max_pixels)
             if any(0 in frame.size for frame in photo.frames):
@@ -100,14 +93,15 @@ def _read(file: Path | BinaryIO, path: str, max_pixels: int | None) -> Photo:
 
 
 def _read_opened(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
+    if signature.readable_format(_head(file)) == "JPEG XL":
+        return _jpegxl(file, path, max_pixels)
     try:
-        with Image.open(file, formats=_readable()) as image:
+        with Image.open(file, formats=readable()) as image:
             if image.format == "TIFF" and tiff.needs_tifffile(image):
                 return _tiff_without_pillow(file, path, max_pixels)
             return _photo(image, file, path, max_pixels)
     except (UnidentifiedImageError, SyntaxError) as error:
-        file.seek(0)
-        head = file.read(512)
+        head = _head(file)
         found = signature.readable_format(head)
         if found == "PNG":
             file.seek(0)
@@ -119,18 +113,35 @@ def _read_opened(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
             return _tiff_without_pillow(file, path, max_pixels)
         if depth := _jpeg_depth(file) if found == "JPEG" else None:
             raise InputError(f"{path} is a JPEG with {depth} bits a channel.", "Save it with 8 bits.") from error
-        if found == "HEIF" and "HEIF" not in _readable():
-            raise InputError(f"{path} is a HEIF image.", 'Install the plug-in: pip install "varsr[heif]"') from error
-        advice = f"Formats that are read: {', '.join(_readable())}."
+        if found == "HEIF" and not has_extra("heif"):
+            raise InputError(f"{path} is a HEIF image.", how_to_get("heif")) from error
+        advice = f"Formats that are read: {', '.join(readable())}."
         if head.strip(b"\0") and found is not None:
             advice = "Copy or download it again."
         raise InputError(f"{path} {signature.contents(head)}.", advice) from error
 
 
+def _head(file: BinaryIO) -> bytes:
+    file.seek(0)
+    head = file.read(512)
+    file.seek(0)
+    return head
+
+
+def _jpegxl(file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
+    if not has_extra("jxl"):
+        raise InputError(f"{path} is a JPEG XL image.", how_to_get("jxl"))
+    data = file.read()
+    height, width = jpegxl.probe(data).size
+    _check_size(width, height, path, max_pixels)
+    pixels, facts = jpegxl.read(data)
+    return from_channels(pixels, "JXL", facts.metadata, sixteen_bit=facts.depth > 8)
+
+
 def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None) -> Photo:
     if image.format != "TIFF":  # whose first page may be a thumbnail
         _check_size(image.width, image.height, path, max_pixels)  # before its frames are counted
-    numbers = _shown_images(image)
+    numbers = shown_images(image)
     if image.tell() != numbers[0]:
         image.seek(numbers[0])
     _check_size(image.width, image.height, path, max_pixels)
@@ -142,7 +153,8 @@ def _photo(image: Image.Image, file: BinaryIO, path: str, max_pixels: int | None
         frame = _frame(image, file, number, alone=len(numbers) == 1)
         duration = image.info.get("duration")  # some formats know it only once the frame is loaded
         frames.append(replace(frame, duration=None if duration is None else round(duration)))
-    return replace(frames[0], more_frames=tuple(frames[1:]))
+    notes = frames[0].notes + (left_out(image) if image.format in _ONE_IS_SHOWN else ())
+    return replace(frames[0], more_frames=tuple(frames[1:]), notes=notes)
 
 
 def _check_size(width: int, height: int, path: str, max_pixels: int | None) -> None:
@@ -153,7 +165,7 @@ def _check_size(width: int, height: int, path: str, max_pixels: int | None) -> N
 
 
 @contextmanager
-def _without_pillows_limits() -> Iterator[None]:
+def without_pillows_limits() -> Iterator[None]:
     """Lift Pillow's limits: the caller has its own for pixels, and an editor's history in XMP may exceed 1 MB."""
     pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     text, PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
@@ -173,8 +185,8 @@ def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
         yield opened if opened.seekable() else io.BytesIO(opened.read())
 
 
-def _shown_images(image: Image.Image) -> list[int]:
-    """The numbers of a file's images, without those that are smaller versions of another or belong to it."""
+def shown_images(image: Image.Image) -> list[int]:
+    """The numbers of an opened file's images, without those that are smaller versions of another or belong to it."""
     count = getattr(image, "n_frames", 1)
     if count == 1 or image.format in _ONE_IS_SHOWN:
         return [image.tell()]
@@ -242,11 +254,11 @@ def _jpeg_depth(file: BinaryIO) -> int | None:
 
 
 @cache
-def _readable() -> tuple[str, ...]:
+def readable() -> tuple[str, ...]:
     """The formats that Pillow reads here: HEIF among them where its plug-in is installed."""
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
+    if not has_extra("heif"):
         return READ
+    from pillow_heif import register_heif_opener
+
     register_heif_opener()
     return (*READ, "HEIF")

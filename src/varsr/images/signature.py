@@ -7,7 +7,6 @@ import re
 _KINDS: tuple[tuple[bytes, str], ...] = (
     (rb"%PDF", "a PDF document"),
     (rb"8BPS", "a Photoshop document"),
-    (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image"),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 image"),
     (rb"\x76\x2f\x31\x01", "an OpenEXR image"),
     (rb"#\?RADIANCE|#\?RGBE", "a Radiance HDR image"),
@@ -41,6 +40,7 @@ _READABLE: tuple[tuple[bytes, str], ...] = (
     (rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]", "TIFF"),
     (rb"BM", "BMP"),
     (rb"GIF8[79]a", "GIF"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
     (rb"....ftyp(?:avif|avis)", "AVIF"),
     (rb"....ftyp(?:heic|heix|hevc|mif1|msf1)", "HEIF"),
 )

@@ -4,109 +4,31 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from varsr.errors import OutputError, RequestError, describe
+from varsr.errors import OutputError, describe
 from varsr.images import rows
-from varsr.images.codecs import png
+from varsr.images.codecs import heif, jpegxl, png
 from varsr.images.codecs.tiff import Page, write_pages
-from varsr.images.coding import HDR
+from varsr.images.encoding import DEFAULT, Encoding
 from varsr.images.exif import shortened
-from varsr.images.formats import BY_SUFFIX, DEFAULT_QUALITY, Format
+from varsr.images.formats import Format
 from varsr.images.mark import marked
 from varsr.images.photo import Photo
-from varsr.images.pillow import image_of, to_image
-from varsr.images.rounding import rounded
+from varsr.images.pillow import to_image
+from varsr.images.rounding import Pixels
 from varsr.images.size import Size
 from varsr.storage.local import replacing
 from varsr.tiling.array import FloatImage
 
-
-@dataclass(frozen=True)
-class Encoding:
-    """Encoding of results, where the format leaves a choice. `format` serves names without a suffix.
-
-    On a `background`, red, green and blue from 0 to 255, transparent images become opaque. `made_with` stands in the
-    mark of results: the options that they were made with.
-    """
-
-    quality: int = DEFAULT_QUALITY
-    lossless: bool = False
-    format: Format | None = None
-    background: tuple[int, int, int] | None = None
-    made_with: str = ""
-
-    def __post_init__(self) -> None:
-        """Raise `RequestError` for a quality or a colour that cannot be."""
-        if not 1 <= self.quality <= 100:
-            raise RequestError(f"`quality` cannot be {self.quality}.", "Use 1 to 100.")
-        if self.background is not None and not all(0 <= value <= 255 for value in self.background):
-            raise RequestError(f"`background` cannot be {self.background}.", "Use red, green and blue from 0 to 255.")
-
-    def of(self, path: Path) -> Format:
-        """The format of a file. Raises `RequestError` where its suffix names none that can be written, or another."""
-        named = BY_SUFFIX.get(path.suffix.lower())
-        if self.format is not None and named not in (None, self.format):
-            raise RequestError(
-                f"{path} does not match `format` {self.format.name.lower()}.", "Use the same format for both."
-            )
-        found = self.format or named
-        if found is None:
-            raise RequestError(
-                f"{path} has no suffix of an output format.", f"Use one of {', '.join(BY_SUFFIX)}, or `format`."
-            )
-        return found
-
-
-DEFAULT = Encoding()
 _LONGEST_COMMENT = 65_000
-
-
-def check_fits(path: Path, size: Size, photo: Photo, encoding: Encoding = DEFAULT) -> None:
-    """Raise `RequestError` where the format of `path` cannot hold `photo` at such a size, or not as asked."""
-    format, transparent = encoding.of(path), photo.transparent and encoding.background is None
-    if photo.more_frames and not format.several:
-        raise RequestError(
-            f"{path}: {format.name} holds one image, and the input has {1 + len(photo.more_frames)}.",
-            "Write GIF, WebP, PNG, TIFF or AVIF.",
-        )
-    if transparent and not format.transparency:
-        raise RequestError(
-            f"{path}: {format.name} cannot hold the transparency of the input.",
-            "Write PNG, WebP, TIFF or AVIF, or flatten it with `background` white.",
-        )
-    if (cicp := photo.metadata.cicp) is not None and format.name != "PNG":
-        raise RequestError(
-            f"{path}: {format.name} is written without HDR, and the input is coded for {HDR[cicp[1]]}.",
-            "Write PNG, which keeps it.",
-        )
-    if max(size) > format.longest:
-        raise RequestError(
-            f"{path}: {format.name} holds at most {format.longest} pixels a side, not {max(size)}.",
-            "Write PNG or TIFF.",
-        )
-    if encoding.lossless and format.lossless is None:
-        raise RequestError(f"{path}: {format.name} cannot be lossless.", "Write PNG, WebP, TIFF or AVIF.")
-
-
-def losses(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> tuple[str, ...]:
-    """Parts of a photo that its file at `path` cannot hold, a phrase for each, without those given up on purpose."""
-    format, notes = encoding.of(path), list(photo.notes)
-    if photo.sixteen_bit and not format.sixteen_bit and photo.format == format.name:
-        notes.append(f"{format.name} is written with 8 bits a channel; PNG and TIFF keep all")
-    exif, xmp = photo.metadata.exif, photo.metadata.xmp
-    if format.metadata and exif and len(exif) > format.block:
-        rest = shortened(exif, format.block)
-        notes.append(f"the EXIF is too long for {format.name} and lost {'its maker note' if rest else 'its entries'}")
-    if "xmp" in format.metadata and xmp and len(xmp) > format.block:
-        notes.append(f"the XMP is too long for {format.name} and was left out")
-    return tuple(notes)
 
 
 def write_photo(photo: Photo, path: Path, encoding: Encoding = DEFAULT) -> None:
@@ -133,10 +55,10 @@ def write_bands(photo: Photo, size: Size, bands: Iterable[FloatImage], path: Pat
         with replacing(path) as temporary:
             if format.name in rows.FORMATS:
                 with temporary.open("w+b") as file:
-                    rows.write_channels(photo, size, photo.channel_bands(size, bands), file, format.name)
+                    rows.write_channels(photo, size, photo.channel_bands(size, bands), file, format.name, encoding)
             else:
-                image = image_of(photo.channel_bands(size, bands))
-                temporary.write_bytes(_encoded_image(image, photo, format, encoding))
+                pixels = np.concatenate([rows.stored(band, photo) for band in photo.channel_bands(size, bands)])
+                temporary.write_bytes(_encoded_pixels(pixels, photo, format, encoding))
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -151,34 +73,69 @@ def prepared(photo: Photo, encoding: Encoding, format: Format) -> Photo:
     """A photo as a format can hold it: its colours, its transparency, and the mark of varsr in its EXIF."""
     if not format.profile:
         photo = photo.without_profile()
+    if not encoding.keeps_ink(photo, format):
+        photo = photo.without_ink()
     if photo.alpha is not None and not format.transparency:
         photo = photo.without_alpha()
-    return replace(photo, metadata=replace(photo.metadata, exif=marked(photo.metadata.exif, encoding.made_with)))
+    first, *others = [_fitted(frame, format) for frame in photo.frames]
+    metadata = replace(photo.metadata, exif=marked(photo.metadata.exif, encoding.made_with))
+    return replace(first, metadata=metadata, more_frames=tuple(others))
+
+
+def _fitted(frame: Photo, format: Format) -> Photo:
+    """A frame with the depth of a format; in a GIF a pixel is transparent or not, at half."""
+    if frame.alpha is not None and format.name == "GIF":
+        frame = replace(frame, alpha=(frame.alpha >= 0.5).astype(np.float32))
+    return replace(frame, sixteen_bit=frame.sixteen_bit and format.sixteen_bit)
 
 
 def _encoded(photo: Photo, format: Format, encoding: Encoding) -> bytes:
     """Encode in memory first, so that errors of writing are the system's and not a codec's."""
     photo, buffer = prepared(photo, encoding, format), io.BytesIO()
-    if photo.sixteen_bit and format.sixteen_bit and not photo.more_frames:
-        rows.write_channels(photo, photo.size, [photo.channels()], buffer, format.name)
+    if photo.sixteen_bit and format.name in rows.FORMATS and not photo.more_frames:
+        rows.write_channels(photo, photo.size, [photo.channels()], buffer, format.name, encoding)
         return buffer.getvalue()
     if format.name == "TIFF":
-        write_pages(buffer, [_page(frame) for frame in photo.frames])
+        write_pages(buffer, [_page(frame) for frame in photo.frames], encoding.tiff_compression)
         return buffer.getvalue()
-    return _encoded_image(_image(photo, format), photo, format, encoding)
+    return _encoded_pixels(rows.stored(photo.channels(), photo), photo, format, encoding)
+
+
+def _encoded_pixels(pixels: Pixels, photo: Photo, format: Format, encoding: Encoding) -> bytes:
+    """Encode pixels (H, W, C), which are those of `photo`, by the codec of a format."""
+    codec = _CODECS.get(format.name)
+    with _naming_failures(format):
+        if codec is not None:
+            return codec(pixels, photo.metadata, encoding.quality, encoding.lossless)
+        return _encoded_image(_image_of(pixels, photo), photo, format, encoding)
+
+
+_CODECS = {"HEIF": heif.write_heif, "JXL": jpegxl.encode}
+
+
+@contextmanager
+def _naming_failures(format: Format) -> Iterator[None]:
+    """Raise `OutputError` for whatever odd metadata leads an encoder to raise; it is about this image alone."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise OutputError(
+            f"The image could not be encoded as {format.name} ({describe(error)}).", "Try another `format`."
+        ) from error
+
+
+def _image_of(pixels: Pixels, photo: Photo) -> Image.Image:
+    if photo.metadata.ink_profile is not None:
+        return Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def _page(photo: Photo) -> Page:
-    pixels = rounded(photo.channels(), np.dtype(np.uint16 if photo.sixteen_bit else np.uint8))
+    pixels = rows.stored(photo.channels(), photo)
     height, width, planes = pixels.shape
     return Page([pixels], (height, width, planes), pixels.dtype, photo.metadata)
-
-
-def _image(photo: Photo, format: Format) -> Image.Image:
-    """Eight bits a channel; in a GIF a pixel is transparent or not, at half."""
-    if format.name == "GIF" and photo.alpha is not None:
-        photo = replace(photo, alpha=(photo.alpha >= 0.5).astype(np.float32))
-    return to_image(photo)
 
 
 def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: Encoding) -> bytes:
@@ -194,15 +151,10 @@ def _encoded_image(image: Image.Image, photo: Photo, format: Format, encoding: E
     }
     if format.name == "BMP":
         metadata.setdefault("dpi", (0, 0))  # Pillow says 96
+    if format.name == "PNG":
+        options["compress_level"] = encoding.png_level
     buffer = io.BytesIO()
-    try:
-        image.save(buffer, format.name, **options, **metadata, **_sequence(photo, format))
-    except MemoryError:
-        raise
-    except Exception as error:  # encoders raise whatever odd metadata leads them to; it is about this image alone
-        raise OutputError(
-            f"The image could not be encoded as {format.name} ({describe(error)}).", "Try another `format`."
-        ) from error
+    image.save(buffer, format.name, **options, **metadata, **_sequence(photo, format))
     if format.name == "PNG":
         return png.with_chunks(buffer.getvalue(), png.metadata_chunks(photo.metadata))
     return buffer.getvalue()
@@ -214,7 +166,7 @@ def _sequence(photo: Photo, format: Format) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = {
         "save_all": True,
-        "append_images": [_image(frame, format) for frame in photo.more_frames],
+        "append_images": [to_image(frame) for frame in photo.more_frames],
     }
     durations = [frame.duration for frame in photo.frames]
     if any(duration is not None for duration in durations):
@@ -240,7 +192,7 @@ def _metadata(photo: Photo, block: int, made_with: str) -> dict[str, Any]:
     comment = kept.comment or (texts["Comment"].encode() if "Comment" in texts else None)
     found: dict[str, Any] = {
         "exif": exif or marked(None, made_with),
-        "icc_profile": kept.icc_profile,
+        "icc_profile": kept.ink_profile or kept.icc_profile,
         "dpi": kept.dpi,
         "xmp": xmp,
         "comment": comment[:_LONGEST_COMMENT] if comment else None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from varsr.errors import InputError, RequestError
-from varsr.images.read import Header, read_header
+from varsr.images.header import Header, read_header
 from varsr.images.size import Size, TargetSize
 from varsr.jobs.pace import work_of
 from varsr.storage.local import is_special

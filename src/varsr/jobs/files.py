@@ -5,9 +5,9 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from varsr.images.encoding import Encoding
 from varsr.images.formats import DEFAULT_QUALITY
 from varsr.images.size import target_size
-from varsr.images.write import Encoding
 from varsr.jobs.naming import format_named
 from varsr.jobs.outcome import Outcome, Policy
 from varsr.jobs.plan import Job

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from varsr.errors import RequestError, VarsrError, as_varsr_error
 from varsr.generation.options import GenerationOptions, Wish
+from varsr.images.encoding import Encoding
 from varsr.images.formats import Format
-from varsr.images.write import Encoding, write_photo
+from varsr.images.write import write_photo
 from varsr.jobs.outcome import Policy, Status
 from varsr.jobs.preflight import check_target
 from varsr.storage.local import exists

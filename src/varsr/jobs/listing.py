@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from varsr.errors import InputError, describe
-from varsr.images.formats import READ_SUFFIXES
+from varsr.images.formats import RAW_SUFFIXES, READ_SUFFIXES, has_extra
 from varsr.storage.local import exists, is_special
 
+_SUFFIXES = frozenset((*READ_SUFFIXES, *RAW_SUFFIXES))
 IGNORED_FOLDERS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
 """Folders in which network drives and Windows keep thumbnails and what was deleted."""
 
@@ -28,7 +29,7 @@ Found = Path | tuple[Path, InputError]
 
 
 def walk(folder: Path, recursive: bool) -> Iterator[Found]:
-    """The files of a folder whose suffix is an image's, and the folders that cannot be looked into, sorted by path.
+    """The images and raw photographs of a folder, by suffix, and the folders that cannot be looked into; sorted.
 
     One folder at a time is listed. Hidden files and `IGNORED_FOLDERS` are left out, links to folders not followed, and
     pipes and devices not taken for files.
@@ -47,14 +48,25 @@ def walk(folder: Path, recursive: bool) -> Iterator[Found]:
         if _is_directory(entry):
             if recursive and not entry.is_symlink() and _is_shown(entry.name):
                 yield from walk(path, recursive)
-        elif path.suffix.lower() in READ_SUFFIXES and not entry.name.startswith(".") and not is_special(path):
+        elif (
+            path.suffix.lower() in (*READ_SUFFIXES, *RAW_SUFFIXES)
+            and not entry.name.startswith(".")
+            and not is_special(path)
+        ):
             yield path
+
+
+def is_readable(path: Path) -> bool:
+    """False for a raw photograph where what develops it is not installed."""
+    return path.suffix.lower() in READ_SUFFIXES or has_extra("raw")
 
 
 def images_in(folder: Path) -> tuple[list[Path], list[tuple[Path, InputError]]]:
     """The images of one folder, and the folder itself where it cannot be looked into."""
     found = [*walk(folder, recursive=False)]
-    return [one for one in found if isinstance(one, Path)], [one for one in found if not isinstance(one, Path)]
+    return [one for one in found if isinstance(one, Path) and is_readable(one)], [
+        one for one in found if not isinstance(one, Path)
+    ]
 
 
 def is_folder(path: Path) -> bool:

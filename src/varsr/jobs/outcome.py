@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from varsr.choices import RawColors
 from varsr.errors import VarsrError, as_varsr_error
 from varsr.images.size import Size
 from varsr.jobs.plan import Job
@@ -27,6 +28,8 @@ class Policy:
     """Longer side in pixels; inputs with a longer one are skipped."""
     create_folders: bool = False
     preserve: bool = False
+    raw_colors: RawColors = "srgb"
+    """Colours that raw photographs are developed to."""
 
 
 DEFAULT_POLICY = Policy()

@@ -10,8 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 from varsr.errors import InputError, OutputError, RequestError
+from varsr.images.formats import how_to_get
 from varsr.jobs.hash_set import HashSet
-from varsr.jobs.listing import expanded, is_folder, walk
+from varsr.jobs.listing import expanded, is_folder, is_readable, walk
 from varsr.jobs.naming import Naming
 from varsr.storage.streams import STREAM
 
@@ -85,6 +86,8 @@ class Plan:
         self._recursive, self._naming, self._values = recursive, naming, values
         self.results = 0
         """Files of folders that were left out so far, as results of earlier runs."""
+        self.raws = 0
+        """Raw photographs in folders that were left out so far, for want of the extra that develops them."""
         found = self._found(sources)
         self._first = list({_identity(job.source): job for job in islice(found, CHECKED)}.values())
         _refuse_collisions([job for job in self._first if job.problem is None])
@@ -122,13 +125,16 @@ class Plan:
             elif self._naming.is_result(found, self._values):
                 self.results += 1
                 continue
+            elif not is_readable(found):
+                self.raws += 1
+                continue
             else:
                 yield self._job(found, root, found=True)
             jobs += 1
         if not jobs:
             results = self.results - before
             kind = "inputs" if results else "images"
-            raise InputError(f"{folder} holds no {kind}.", _advice(results, self._recursive))
+            raise InputError(f"{folder} holds no {kind}.", _advice(results, self.raws, self._recursive))
 
     def _job(self, path: Path, root: Path, found: bool = False) -> Job:
         try:
@@ -158,7 +164,9 @@ def given(inputs: Iterable[Path]) -> Iterator[Source]:
     return (Source(path) for path in chain.from_iterable(map(expanded, inputs)))
 
 
-def _advice(results: int, recursive: bool) -> str:
+def _advice(results: int, raws: int, recursive: bool) -> str:
+    if raws:
+        return f"It holds {raws} raw photographs. {how_to_get('raw')}"
     if results:
         return f"It holds {results} results of earlier runs; name a file itself to upscale it again."
     return "Name another." if recursive else "Add `recursive` to include its subfolders."

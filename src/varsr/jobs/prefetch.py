@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from threading import Condition, Thread
 
+from varsr.images.encoding import DEFAULT as DEFAULT_ENCODING
+from varsr.images.encoding import Encoding, check_fits, losses
 from varsr.images.photo import Photo
 from varsr.images.size import TargetSize
-from varsr.images.write import DEFAULT as DEFAULT_ENCODING
-from varsr.images.write import Encoding, check_fits, losses
 from varsr.jobs.outcome import DEFAULT_POLICY, Outcome, Policy, Skipped, failed
 from varsr.jobs.plan import Job
 from varsr.jobs.preflight import prepare

@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 
 from varsr.errors import InputError, OutputError, describe
+from varsr.images.encoding import Encoding
+from varsr.images.header import read_header
 from varsr.images.mark import is_marked, made_with
 from varsr.images.photo import Photo
-from varsr.images.read import read_header, read_photo, read_stream
-from varsr.images.write import Encoding
+from varsr.images.read import read_photo, read_stream
 from varsr.jobs.outcome import Policy, Skipped
 from varsr.jobs.plan import Job
 from varsr.storage.local import exists, is_special
@@ -28,7 +29,7 @@ def prepare(job: Job, policy: Policy, encoding: Encoding) -> Photo | Skipped:
     _check_target(job, policy)
     if job.source == STREAM:
         return read_stream(standard_input(), policy.max_pixels)
-    photo = read_photo(job.source, policy.max_pixels)
+    photo = read_photo(job.source, policy.max_pixels, policy.raw_colors)
     if policy.skip_larger is not None and max(photo.size) > policy.skip_larger:
         return Skipped((f"it is longer than {policy.skip_larger} px",))
     if job.found and is_marked(photo.metadata.exif) and not _same(job.source, job.target):

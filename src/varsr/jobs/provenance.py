@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+from varsr.images.encoding import DEFAULT, Encoding
 from varsr.images.size import TargetSize
-from varsr.images.write import DEFAULT, Encoding
 from varsr.upscaling.options import DEFAULTS, Options
 
 _OF_THE_MACHINE = "batch_size"

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from varsr.images.rounding import scaled
+from varsr.images.metadata import Metadata
+from varsr.images.rounding import Pixels, scaled
 from varsr.tiling.array import FloatImage
 
 _HEAD = 1 << 20  # bytes from the beginning within which properties stand
@@ -57,6 +58,23 @@ def read_heif(data: bytes) -> FloatImage:
     import pillow_heif
 
     return scaled(np.asarray(pillow_heif.open_heif(data, convert_hdr_to_8bit=False)), 65_535)
+
+
+def write_heif(pixels: Pixels, metadata: Metadata, quality: int, lossless: bool) -> bytes:
+    """A HEIF of pixels (H, W, C): 8 bits a channel of uint8, 10 of uint16."""
+    import pillow_heif
+
+    if pixels.shape[-1] == 2:  # grey with transparency, which it is written in colour with
+        pixels = pixels[..., [0, 0, 0, 1]]
+    height, width, planes = pixels.shape
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[planes] + (";16" if pixels.dtype == np.uint16 else "")
+    image = pillow_heif.from_bytes(mode, (width, height), np.ascontiguousarray(pixels).tobytes())
+    kept = {"exif": metadata.exif, "xmp": metadata.xmp, "icc_profile": metadata.icc_profile}
+    # Without loss the planes of RGB are coded as they are: matrix 0 of ITU-T H.273.
+    amount = {"quality": -1, "matrix_coefficients": 0} if lossless else {"quality": quality}
+    buffer = io.BytesIO()
+    image.save(buffer, chroma=444, **amount, **{name: value for name, value in kept.items() if value})
+    return buffer.getvalue()
 
 
 def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,19 +1,18 @@
-"""PNG: its chunks, 16 bits a channel, and writing row by row (W3C PNG, 3rd edition)."""
+"""PNG: its chunks, and 16 bits a channel (W3C PNG, 3rd edition)."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import BinaryIO
 
+import imagecodecs
 import numpy as np
-import png
 
 from varsr.images.metadata import Metadata
-from varsr.images.rounding import Pixels, scaled
+from varsr.images.rounding import scaled
 from varsr.tiling.array import FloatImage
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -61,45 +60,11 @@ def read(data: bytes) -> FloatImage:
 
     Raises `OSError` where they cannot be decoded.
     """
-    reader = png.Reader(bytes=repaired(data))
     try:
-        width, height, rows, info = reader.read()
-        pixels = np.stack([np.asarray(row, np.uint16) for row in rows]).reshape(height, width, info["planes"])
-    except png.Error as error:
+        pixels = imagecodecs.png_decode(repaired(data))
+    except imagecodecs.PngError as error:
         raise OSError(str(error)) from error
-    if reader.transparent is None:
-        return scaled(pixels, 65_535)
-    transparent = (pixels == np.array(reader.transparent, np.uint16)).all(-1, keepdims=True)
-    return scaled(np.concatenate((pixels, np.where(transparent, 0, 65_535)), axis=-1), 65_535)
-
-
-def write(file: BinaryIO, bands: Iterable[Pixels], shape: tuple[int, int, int], metadata: Metadata) -> None:
-    """Write pixels of 8 or 16 bits, which come in bands of rows and are (H, W, C) in all, with their metadata."""
-    height, width, planes = shape
-    target = _WithMetadata(file, metadata_chunks(metadata))
-    bands = iter(bands)
-    first = next(bands)
-    bits = 8 * first.dtype.itemsize
-    writer = png.Writer(width, height, greyscale=planes < 3, alpha=planes in (2, 4), bitdepth=bits)
-    big_endian = first.dtype.newbyteorder(">")
-    writer.write_packed(target, (row.astype(big_endian).tobytes() for band in chain([first], bands) for row in band))
-
-
-class _WithMetadata:
-    """A PNG file into which metadata is put behind the header."""
-
-    def __init__(self, file: BinaryIO, chunks: bytes) -> None:
-        self._file = file
-        self._chunks = chunks
-        self._written = 0
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._written += len(data)
-        if self._written >= HEADER_BYTES and self._chunks:
-            assert self._written == HEADER_BYTES
-            self._file.write(self._chunks)
-            self._chunks = b""
+    return scaled(pixels, np.iinfo(pixels.dtype).max)
 
 
 def repaired(data: bytes) -> bytes:

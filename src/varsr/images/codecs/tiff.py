@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
 
+from varsr.choices import TiffCompression
 from varsr.images.exif import (
     ORIENTATION,
     descriptive_of_tiff,
@@ -27,6 +29,7 @@ from varsr.tiling.array import FloatImage
 
 logging.getLogger("tifffile").disabled = True  # of what matters it raises errors too
 ROWS_PER_STRIP = 64
+_ZSTD_LEVEL = 9
 BIGTIFF_ABOVE_BYTES = 2**32 - 2**26
 """Pixels of pixels beyond which offsets of 32 bits may not do."""
 _XMP_TAG, _IPTC_TAG, _PROFILE_TAG = 700, 33723, 34675
@@ -155,21 +158,43 @@ class Page:
     metadata: Metadata
 
 
-def write_pages(file: Path | BinaryIO, pages: Sequence[Page]) -> None:
-    """Write a file of one page or more, as BigTIFF where its pixels ask for it. EXIF is that of the first page."""
+def write_pages(file: Path | BinaryIO, pages: Sequence[Page], compression: TiffCompression = "deflate") -> None:
+    """Write a file of one page or more, as BigTIFF where its pixels ask for it. EXIF is that of the first page.
+
+    Compressed are the differences of neighbouring pixels (TIFF 6.0, section 14).
+    """
+    encode = _ENCODERS[compression]
     big = sum(math.prod(page.shape) * page.depth.itemsize for page in pages) > BIGTIFF_ABOVE_BYTES
     exif = pages[0].metadata.exif
     with tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as writer:
         for number, page in enumerate(pages):
             height, width, planes = page.shape
             writer.write(
-                (zlib.compress(np.ascontiguousarray(strip).tobytes()) for strip in strips(page.bands, ROWS_PER_STRIP)),
+                (encode(strip) for strip in strips(page.bands, ROWS_PER_STRIP)),
                 shape=(height, width) if planes == 1 else page.shape,
                 dtype=page.depth,
                 rowsperstrip=ROWS_PER_STRIP,
+                compression=_NAMES[compression],
+                predictor=None if compression == "none" else tifffile.PREDICTOR.HORIZONTAL,
                 **_options(planes, page.metadata, exif_tags(exif, big) if number == 0 else []),
             )
     write_directories(file, exif)
+
+
+def _differences(strip: Pixels) -> bytes:
+    """The bytes of a strip (rows, W, C), each pixel less the one to its left."""
+    differences = strip.copy()
+    differences[:, 1:] -= strip[:, :-1]
+    return differences.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+_ENCODERS: dict[TiffCompression, Callable[[Pixels], bytes]] = {
+    "deflate": lambda strip: zlib.compress(_differences(strip)),
+    "lzw": lambda strip: bytes(imagecodecs.lzw_encode(_differences(strip))),
+    "zstd": lambda strip: bytes(imagecodecs.zstd_encode(_differences(strip), _ZSTD_LEVEL)),
+    "none": lambda strip: strip.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes(),
+}
+_NAMES = {"deflate": "zlib", "lzw": "lzw", "zstd": "zstd", "none": None}  # as tifffile calls them
 
 
 def without_grey_alpha(bands: Iterable[Pixels], planes: int) -> tuple[Iterable[Pixels], int]:
@@ -195,13 +220,13 @@ def strips(bands: Iterable[Pixels], rows: int) -> Iterator[Pixels]:
 
 def _options(planes: int, metadata: Metadata, tags: list[tuple[Any, ...]]) -> dict[str, Any]:
     """Arguments of tifffile's writer for so many planes and the metadata."""
+    ink = metadata.ink_profile is not None
     blocks = [(_XMP_TAG, _BYTE, metadata.xmp), (_IPTC_TAG, _UNDEFINED, metadata.iptc)]
     return {
-        "photometric": "rgb" if planes >= 3 else "minisblack",
+        "photometric": "separated" if ink else "rgb" if planes >= 3 else "minisblack",
         "planarconfig": "contig" if planes > 1 else None,
-        "extrasamples": ["unassalpha"] if planes in (2, 4) else None,
-        "compression": "zlib",
-        "iccprofile": metadata.icc_profile,
+        "extrasamples": ["unassalpha"] if planes in (2, 4) and not ink else None,
+        "iccprofile": metadata.ink_profile or metadata.icc_profile,
         "resolution": metadata.dpi,
         "resolutionunit": "INCH" if metadata.dpi else None,
         "extratags": [(tag, type, len(block), block, True) for tag, type, block in blocks if block] + tags,
