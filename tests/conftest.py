@@ -83,6 +83,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return kept | {
         "HF_HOME": str(folder / "hub"),
         "VARSR_CACHE": str(folder / "varsr"),
+        "XDG_CONFIG_HOME": str(folder / "configuration"),
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "200",

@@ -13,7 +13,9 @@ import typer
 from varsr import __version__
 from varsr.cli.bench import bench
 from varsr.cli.compare import compare
+from varsr.cli.config import config
 from varsr.cli.console import messages, print_any_name
+from varsr.cli.doctor import doctor
 from varsr.cli.evaluate import evaluate
 from varsr.cli.generate import generate
 from varsr.cli.models import models
@@ -37,7 +39,9 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(generate)
 app.command()(bench)
+app.command()(doctor)
 app.add_typer(models, name="models")
+app.add_typer(config, name="config")
 
 
 def _show_version(value: bool) -> None:

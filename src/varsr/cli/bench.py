@@ -34,6 +34,8 @@ def bench(
     json: JsonReport = False,
     quiet: cli.Quiet = False,
     debug: cli.Debug = False,
+    config: cli.Config = None,
+    settings: cli.SettingsName = None,
 ) -> None:
     """Measure how fast a model runs on this machine: time per tile and stage, memory, share of the peak.
 

@@ -44,6 +44,8 @@ def compare(
     overwrite: cli.Overwrite = False,
     quiet: cli.Quiet = False,
     debug: cli.Debug = False,
+    config: cli.Config = None,
+    settings: cli.SettingsName = None,
 ) -> None:
     """Look at images side by side: in a page with a divider, or on a contact sheet. Prints its path.
 

@@ -114,6 +114,8 @@ def evaluate(
     dtype: cli.Dtype = "auto",
     quiet: cli.Quiet = False,
     debug: cli.Debug = False,
+    config: cli.Config = None,
+    settings: cli.SettingsName = None,
 ) -> None:
     """Measure results, models and other methods against reference images.
 

@@ -77,6 +77,8 @@ def generate(
     no_compile: cli.NoCompile = False,
     quiet: cli.Quiet = False,
     debug: cli.Debug = False,
+    config: cli.Config = None,
+    settings: cli.SettingsName = None,
 ) -> None:
     """Make images of classes with the model that VARSR grew from. Prints the path of each.
 

@@ -9,12 +9,14 @@ import typer
 
 from varsr.choices import StoredDtype
 from varsr.cli.console import messages
-from varsr.cli.options import Debug, Quiet
+from varsr.cli.options import Debug, Quiet, complete_model
 from varsr.errors import RequestError
 
 models = typer.Typer(help="List, download, convert and remove models.", no_args_is_help=False)
 
-Name = Annotated[str, typer.Argument(help="A name that `varsr models` lists.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="A name that `varsr models` lists.", show_default=False, autocompletion=complete_model)
+]
 Dtype = Annotated[StoredDtype, typer.Option(help="The type of the stored matrices.")]
 
 

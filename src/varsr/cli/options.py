@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from varsr.choices import CmykName, ColorFix, DtypeName, Speed, TiffCompression
+from varsr.cli import settings
 from varsr.cli.console import messages
 
+T = TypeVar("T")
 _OUTPUT, _SIZE, _FILES, _MODEL = "Output", "Size", "Files", "Model"
 _GENERATION, _SPEED, _MACHINE, _MESSAGES = "Generation", "Speed", "Machine", "Messages"
+_SETTINGS = "Settings"
 _PRESET = "the preset's"
 
 
@@ -30,6 +33,29 @@ def _set_quiet(value: bool) -> None:
 
 def _set_verbose(value: bool) -> None:
     messages.verbose = messages.verbose or value
+
+
+def _config_given(context: typer.Context, value: Path | None) -> Path | None:
+    return _noted(context, settings.FILE, value)
+
+
+def _group_given(context: typer.Context, value: str | None) -> str | None:
+    return _noted(context, settings.GROUPS, value)
+
+
+def _noted(context: typer.Context, key: str, value: T) -> T:
+    """Note where settings come from; once both options are known, load them before any other option is looked at."""
+    context.meta[key] = value
+    if {settings.FILE, settings.GROUPS} <= context.meta.keys() and not context.resilient_parsing:
+        settings.load_settings(context)
+    return value
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of models for the shell to complete."""
+    from varsr.weights.registry import load_registry
+
+    return [name for name in load_registry().models if name.startswith(incomplete)]
 
 
 Inputs = Annotated[
@@ -139,12 +165,19 @@ Json = Annotated[bool, _option("--json", panel=_FILES, help="Print one JSON obje
 ModelName = Annotated[
     str,
     _option("--model", "-m", panel=_MODEL, default="VARSR_MODEL, else the one marked in `varsr models`",
+            autocompletion=complete_model,
             help="Name from `varsr models`, safetensors file, folder, or hf:owner/name@revision."),
 ]  # fmt: skip
 
 ClassModel = Annotated[
     str,
-    _option("--model", "-m", panel=_MODEL, help="Class-to-image model: name, file, folder or hf:owner/name@revision."),
+    _option(
+        "--model",
+        "-m",
+        panel=_MODEL,
+        autocompletion=complete_model,
+        help="Class-to-image model: name, file, folder or hf:owner/name@revision.",
+    ),
 ]
 
 Realism = Annotated[
@@ -238,6 +271,17 @@ NoCompile = Annotated[
     bool,
     _option("--no-compile", panel=_MACHINE,
             help="Do not capture CUDA graphs: starts a second or two earlier, then computes more slowly."),
+]  # fmt: skip
+
+Config = Annotated[
+    Path | None,
+    _option("--config", panel=_SETTINGS, callback=_config_given, is_eager=True, metavar="FILE",
+            default="VARSR_CONFIG, else the user's own", help="Read default values of options from this file."),
+]  # fmt: skip
+SettingsName = Annotated[
+    str | None,
+    _option("--settings", panel=_SETTINGS, callback=_group_given, is_eager=True, metavar="NAME",
+            help="Use the group [settings.NAME] of that file."),
 ]  # fmt: skip
 
 Debug = Annotated[

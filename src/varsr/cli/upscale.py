@@ -84,6 +84,8 @@ def upscale(
     quiet: cli.Quiet = False,
     verbose: cli.Verbose = False,
     debug: cli.Debug = False,
+    config: cli.Config = None,
+    settings: cli.SettingsName = None,
 ) -> None:
     """Upscale images. Prints the path of each result.
 
@@ -170,13 +172,13 @@ def upscale(
     if realism is not None and cfg is not None:
         messages.say("--cfg overrules the guidance that --realism stands for; a model's dial is still set.")
     encoding = marking(encoding, model_label(chosen), size, options)
-    settings = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
+    shared = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
     crew = crew_of(ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile), workers)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:
         lines = stack.enter_context(report_file(report)) if report else None
         printer = OutcomePrinter(model=chosen, seed=seed, as_json=json, report=lines)
-        tally = _run(crew, jobs, total, settings, printer, done, key)
+        tally = _run(crew, jobs, total, shared, printer, done, key)
     if compare and done is not None:
         _write_page(compare, done, chosen)
     raise typer.Exit(exit_code(tally, total))
