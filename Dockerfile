@@ -17,8 +17,7 @@ COPY pyproject.toml README.md LICENSE weights.toml constraints.txt ./
 COPY src src
 RUN python3 -m venv /opt/varsr \
     && /opt/varsr/bin/pip install --no-cache-dir --extra-index-url "${TORCH_INDEX}" -c constraints.txt ".[heif,jxl,raw]" \
-    && /opt/varsr/bin/pip uninstall --yes pip \
-    && find /opt/varsr -name __pycache__ -prune -exec rm -r {} +
+    && /opt/varsr/bin/pip uninstall --yes pip
 
 FROM ${BASE}
 COPY --from=build /opt/varsr /opt/varsr

@@ -15,7 +15,7 @@ ROOT = Path(varsr.__file__).parent
 PROJECT = Path(__file__).parents[1]
 MODULES = sorted(ROOT.rglob("*.py"))
 ALL = sorted(path for room in ("src", "tests", "training", "benchmarks") for path in (PROJECT / room).rglob("*.py"))
-COMMANDS = {"upscale", "evaluate", "compare", "generate", "bench"}  # a Typer command lists its options
+COMMANDS = {"upscale", "evaluate", "compare", "generate", "bench", "watch"}  # a Typer command lists its options
 RIDDLES = re.compile(r"(What|Whether|Which|How)\b")
 
 

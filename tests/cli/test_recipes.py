@@ -34,7 +34,10 @@ LOOKING = re.compile(r"^varsr (compare|evaluate)|--compare")
 RUN = {
     to: codes
     for to, codes in RECIPES.items()
-    if codes and "model" not in codes[0] and "cuda" not in codes[-1] and not LOOKING.search(codes[0])
+    if codes
+    and not re.search(r"model|^varsr watch", codes[0])
+    and "cuda" not in codes[-1]
+    and not LOOKING.search(codes[0])
 }
 LOOK = {to: codes[0] for to, codes in RECIPES.items() if codes and LOOKING.search(codes[0])}
 CI = README.parent / ".ci" / "run"

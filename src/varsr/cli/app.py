@@ -21,6 +21,7 @@ from varsr.cli.generate import generate
 from varsr.cli.models import models
 from varsr.cli.options import Debug
 from varsr.cli.upscale import upscale
+from varsr.cli.watch import watch
 
 EXIT_CODES = """Exit codes: 0 done, 1 some images failed or an unforeseen error, 2 wrong request, 3 model not to
 be had, 4 input not readable, 5 output not writable, 6 no such device, 7 too little memory, 8 no valid image computed,
@@ -38,6 +39,7 @@ app.command()(upscale)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(generate)
+app.command()(watch)
 app.command()(bench)
 app.command()(doctor)
 app.add_typer(models, name="models")

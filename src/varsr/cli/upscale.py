@@ -215,11 +215,10 @@ def _plan(
     """The plan of inputs whose outputs are named by a template."""
     from varsr.cli.console import messages
     from varsr.images.formats import how_to_get
-    from varsr.jobs.naming import Naming
+    from varsr.jobs.naming import Naming, naming_values
     from varsr.jobs.plan import Plan
 
-    values = {"size": size.label, "scale": size.label.removeprefix("x"), "model": Path(model).stem}
-    plan = Plan(sources, recursive, Naming(name, folder, encoding.format), values)
+    plan = Plan(sources, recursive, Naming(name, folder, encoding.format), naming_values(size, model))
     if plan.results:
         messages.say(f"Skipped {plan.results} files that are named like results of an earlier run.")
     if plan.raws:

@@ -10,7 +10,7 @@ from string import Formatter
 
 from varsr.errors import RequestError
 from varsr.images.formats import BY_SUFFIX, FORMATS, Format
-from varsr.images.size import LABEL
+from varsr.images.size import LABEL, TargetSize
 
 DEFAULT_TEMPLATE = "{stem}_{size}{ext}"
 FIELDS = ("stem", "size", "scale", "ext", "source_ext", "model")
@@ -70,6 +70,11 @@ class Naming:
         if self.format is not None:
             return own if own.lower() in self.format.suffixes else self.format.suffixes[0]
         return own if own.lower() in BY_SUFFIX else FALLBACK
+
+
+def naming_values(size: TargetSize, model: str) -> dict[str, str]:
+    """The values of a template's fields that all images share."""
+    return {"size": size.label, "scale": size.label.removeprefix("x"), "model": Path(model).stem}
 
 
 def format_named(name: str) -> Format:

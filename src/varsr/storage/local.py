@@ -52,6 +52,28 @@ def forget_unfinished(folder: Path, process: int | None) -> None:
             path.unlink(missing_ok=True)
 
 
+def forget_all_unfinished(folder: Path) -> None:
+    """Delete what processes that are gone have left unfinished in a folder and those below it.
+
+    For the start of a program that has the folder for itself: its own number may be that of one that was killed.
+    """
+    with suppress(OSError):
+        for path in folder.rglob(".varsr-*-*"):
+            process = path.name.split("-")[1]
+            if process.isdigit() and (int(process) == os.getpid() or not _is_alive(int(process))):
+                path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
 def _prefix(process: int) -> str:
     return f".varsr-{process}-"
 
