@@ -31,6 +31,8 @@ def recipes() -> dict[str, list[str]]:
 
 RECIPES = recipes()
 LOOKING = re.compile(r"^varsr (compare|evaluate)|--compare")
+ELSEWHERE = re.compile(r"model|^varsr watch")
+"""Commands that another file tests."""
 RUN = {
     to: codes
     for to, codes in RECIPES.items()
