@@ -20,6 +20,7 @@ from varsr.cli.evaluate import evaluate
 from varsr.cli.generate import generate
 from varsr.cli.models import models
 from varsr.cli.options import Debug
+from varsr.cli.serve import serve
 from varsr.cli.upscale import upscale
 from varsr.cli.watch import watch
 
@@ -40,6 +41,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(generate)
 app.command()(watch)
+app.command()(serve)
 app.command()(bench)
 app.command()(doctor)
 app.add_typer(models, name="models")
