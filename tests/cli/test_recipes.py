@@ -31,13 +31,13 @@ def recipes() -> dict[str, list[str]]:
 
 RECIPES = recipes()
 LOOKING = re.compile(r"^varsr (compare|evaluate)|--compare")
-ELSEWHERE = re.compile(r"model|^varsr watch")
+ELSEWHERE = re.compile(r"model|^varsr (watch|serve)")
 """Commands that another file tests."""
 RUN = {
     to: codes
     for to, codes in RECIPES.items()
     if codes
-    and not re.search(r"model|^varsr watch", codes[0])
+    and not re.search(r"model|^varsr (watch|serve)", codes[0])
     and "cuda" not in codes[-1]
     and not LOOKING.search(codes[0])
 }

@@ -42,7 +42,7 @@ def test_a_default_name_is_new_and_writable(stem: str, suffix: str) -> None:
     assert target.parent == source.parent
     assert target != source
     assert "_x4" in target.name
-    assert target.suffix.lower() in (".jpg", ".png", ".tiff")
+    assert target.suffix.lower() in (".jpg", ".png", ".heic", ".tiff")
 
 
 @pytest.mark.parametrize(

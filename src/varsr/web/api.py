@@ -83,42 +83,31 @@ def described(job: Job) -> dict[str, Any]:
     }
 
 
-def router_of(server: Server) -> APIRouter:
-    """The routes below /api/v1."""
-    router = APIRouter()
-    queue, limits = server.queue, server.limits
+class Api:
+    """The answers to requests below /api/v1."""
 
-    async def taken(request: Request) -> Job:
-        if queue.is_full:  # before a body is read
-            raise QueueFullError
-        job_id = queue.new_id()
-        body = await read_body(request, server.spool.path(f"{job_id}-input"), limits)
-        try:
-            given = {**dict(request.query_params), **body.fields}
-            name = given.get("name") or body.name or "image"
-            wish = wish_of(given, request.headers.get("accept", ""), name, server.models, server.default_model)
-            header = await run_in_threadpool(server.decoder.header, body.path)
-            wish.size.of(header.size)  # raises for a size that cannot be
-            job = Job(job_id, wish, body.path, header.images * header.size[0] * header.size[1])
-            queue.add(job)
-        except BaseException:
-            server.spool.forget(job_id)
-            raise
-        return job
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
-    def known(job_id: str) -> Job:
-        job = queue.get(job_id)
-        if job is None:
-            raise NotFoundError("There are no such jobs here.", "It may have expired.")
-        return job
+    def router(self) -> APIRouter:
+        """The routes."""
+        router, image = APIRouter(), image_input()
+        add = router.add_api_route
+        add("/upscale", self.upscale, methods=["POST"], openapi_extra=image, response_class=Response)
+        add("/jobs", self.add, methods=["POST"], openapi_extra=image, status_code=202)
+        add("/jobs", self.jobs, methods=["GET"])
+        add("/jobs/{job_id}", self.job, methods=["GET"])
+        add("/jobs/{job_id}", self.delete, methods=["DELETE"], status_code=204)
+        add("/jobs/{job_id}/events", self.events, methods=["GET"], response_class=StreamingResponse)
+        add("/jobs/{job_id}/result", self.result, methods=["GET"], response_class=FileResponse)
+        add("/jobs/{job_id}/{which}.jpg", self.preview, methods=["GET"], response_class=FileResponse)
+        add("/results.zip", self.archive, methods=["GET"], response_class=StreamingResponse)
+        add("/models", self.models, methods=["GET"])
+        return router
 
-    def file(job: Job, after: BackgroundTask | None = None) -> Response:
-        kind = MEDIA_TYPES[job.wish.format.name]
-        return FileResponse(result_of(job), media_type=kind, filename=result_name(job.wish), background=after)
-
-    @router.post("/upscale", summary="Upscale an image; the answer is the result.", openapi_extra=image_input())
-    async def upscale(request: Request) -> Response:
-        job = await taken(request)
+    async def upscale(self, request: Request) -> Response:
+        """Upscale an image; the answer is the result. The job ends when the client goes away."""
+        queue, job = self._server.queue, await self._taken(request)
         while not job.ended:
             if await request.is_disconnected():
                 queue.delete(job)
@@ -129,60 +118,87 @@ def router_of(server: Server) -> APIRouter:
         if job.error is not None:
             queue.delete(job)
             raise job.error
-        return file(job, BackgroundTask(queue.delete, job))
+        return _file(job, BackgroundTask(queue.delete, job))
 
-    @router.post("/jobs", status_code=202, summary="Add an image to the queue.", openapi_extra=image_input())
-    async def add(request: Request) -> Response:
-        job = await taken(request)
+    async def add(self, request: Request) -> Response:
+        """Add an image to the queue."""
+        job = await self._taken(request)
         return JSONResponse(described(job), 202, {"location": f"jobs/{job.id}"})
 
-    @router.get("/jobs", summary="All jobs, the oldest first.")
-    def jobs() -> list[dict[str, Any]]:
-        return [described(job) for job in queue.jobs()]
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs, the oldest first."""
+        return [described(job) for job in self._server.queue.jobs()]
 
-    @router.get("/jobs/{job_id}", summary="A job and how far it is.")
-    def job(job_id: str) -> dict[str, Any]:
-        return described(known(job_id))
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job and how far it is."""
+        return described(self._known(job_id))
 
-    @router.get("/jobs/{job_id}/events", summary="The progress of a job as server-sent events.")
-    def events(job_id: str, request: Request) -> Response:
-        return StreamingResponse(_events(known(job_id), request), media_type="text/event-stream")
+    def delete(self, job_id: str) -> Response:
+        """Cancel a job, or forget one that has ended."""
+        self._server.queue.delete(self._known(job_id))
+        return Response(status_code=204)
 
-    @router.get("/jobs/{job_id}/result", summary="The result of a job that is done.")
-    def result(job_id: str) -> Response:
-        job = known(job_id)
+    def events(self, job_id: str, request: Request) -> Response:
+        """The progress of a job as server-sent events."""
+        return StreamingResponse(_events(self._known(job_id), request), media_type="text/event-stream")
+
+    def result(self, job_id: str) -> Response:
+        """The result of a job that is done."""
+        job = self._known(job_id)
         if job.error is not None:
             raise job.error
         if not job.ended:
-            return JSONResponse({"error": "The job is not done yet."}, 409)
-        return file(job)
+            return JSONResponse({"error": "The job is not done yet.", "advice": "Ask again later."}, 409)
+        return _file(job)
 
-    @router.get("/jobs/{job_id}/{which}.jpg", summary="A preview of the input, before, or of the result, after.")
-    def preview(job_id: str, which: str) -> Response:
-        path = server.spool.path(f"{known(job_id).id}-{which}.jpg")
+    def preview(self, job_id: str, which: str) -> Response:
+        """A preview of the input, `before`, or of the result, `after`."""
+        path = self._server.spool.path(f"{self._known(job_id).id}-{which}.jpg")
         if which not in ("before", "after") or not path.exists():
             raise NotFoundError("This preview does not exist.", "Wait until the job is done.")
         return FileResponse(path, media_type="image/jpeg")
 
-    @router.delete("/jobs/{job_id}", status_code=204, summary="Cancel a job, or forget it.")
-    def delete(job_id: str) -> Response:
-        queue.delete(known(job_id))
-        return Response(status_code=204)
+    def archive(self) -> Response:
+        """The results of all jobs that are done, in one archive."""
+        path = self._server.spool.path(f"{self._server.queue.new_id()}.zip")
+        _write_archive(path, [job for job in self._server.queue.jobs() if job.state == "done"])
+        headers = {"content-disposition": 'attachment; filename="varsr.zip"'}
+        return StreamingResponse(_read_and_forget(path), media_type="application/zip", headers=headers)
 
-    @router.get("/results.zip", summary="The results of all jobs that are done, in one archive.")
-    def archive() -> Response:
-        path = server.spool.path(f"{queue.new_id()}.zip")
-        _write_archive(path, [job for job in queue.jobs() if job.state == "done"])
-        return StreamingResponse(
-            _read_and_forget(path), media_type="application/zip",
-            headers={"content-disposition": 'attachment; filename="varsr.zip"'},
-        )  # fmt: skip
+    def models(self) -> dict[str, Any]:
+        """The models that may be asked for."""
+        return {"default": self._server.default_model, "models": self._server.models, "version": __version__}
 
-    @router.get("/models", summary="The models that may be asked for.")
-    def models() -> dict[str, Any]:
-        return {"default": server.default_model, "models": server.models, "version": __version__}
+    async def _taken(self, request: Request) -> Job:
+        """The job of a request with an image. Raises `VarsrError`."""
+        server = self._server
+        if server.queue.is_full:  # before a body is read
+            raise QueueFullError
+        job_id = server.queue.new_id()
+        body = await read_body(request, server.spool.path(f"{job_id}-input"), server.limits)
+        try:
+            given = {**dict(request.query_params), **body.fields}
+            name = given.get("name") or body.name or "image"
+            wish = wish_of(given, request.headers.get("accept", ""), name, server.models, server.default_model)
+            header = await run_in_threadpool(server.decoder.header, body.path)
+            wish.size.of(header.size)  # raises for a size that cannot be
+            job = Job(job_id, wish, body.path, header.images * header.size[0] * header.size[1])
+            server.queue.add(job)
+        except BaseException:
+            server.spool.forget(job_id)
+            raise
+        return job
 
-    return router
+    def _known(self, job_id: str) -> Job:
+        job = self._server.queue.get(job_id)
+        if job is None:
+            raise NotFoundError("There are no such jobs here.", "It may have expired.")
+        return job
+
+
+def _file(job: Job, after: BackgroundTask | None = None) -> Response:
+    kind = MEDIA_TYPES[job.wish.format.name]
+    return FileResponse(result_of(job), media_type=kind, filename=result_name(job.wish), background=after)
 
 
 def metrics_of(server: Server) -> Response:

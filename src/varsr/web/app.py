@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from varsr import __version__
 from varsr.errors import VarsrError, as_varsr_error
-from varsr.web.api import Server, answer, metrics_of, router_of
+from varsr.web.api import Api, Server, answer, metrics_of
 from varsr.web.docs import docs_router
 from varsr.web.guard import Guard
 
@@ -26,7 +26,7 @@ def create_app(server: Server, hosts: Sequence[str], token: str | None, root_pat
     """The application of a server that answers to `hosts`, and with a `token` only to whoever has it."""
     app = FastAPI(title="varsr", version=__version__, docs_url=None, redoc_url=None, root_path=root_path)
     app.openapi_version = "3.0.3"  # the newest that Swagger UI's package knows
-    app.include_router(router_of(server), prefix="/api/v1")
+    app.include_router(Api(server).router(), prefix="/api/v1")
     app.include_router(docs_router())
 
     @app.get("/", include_in_schema=False)

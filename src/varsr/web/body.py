@@ -15,6 +15,7 @@ from varsr.errors import RequestError
 from varsr.web.limits import Limits
 
 RAW = ("application/octet-stream",)
+_MOST_FIELDS = 100
 
 
 class BodyError(RequestError):
@@ -45,8 +46,9 @@ async def read_body(request: Request, path: Path, limits: Limits) -> Body:
     body = Body(path)
     try:
         with path.open("wb") as file:
+            reader: Callable[[bytes], None]
             if media == "multipart/form-data":
-                reader = _form_reader(body, file, options.get(b"boundary", b""), limits)
+                reader = _Form(body, file, options.get(b"boundary", b""), limits).read
             elif media.startswith("image/") or media in RAW:
                 reader = _raw_reader(body, file, limits)
             else:
@@ -76,80 +78,79 @@ async def _feed(chunks: AsyncIterator[bytes], reader: Callable[[bytes], None]) -
 
 def _raw_reader(body: Body, file: BinaryIO, limits: Limits) -> Callable[[bytes], None]:
     def read(chunk: bytes) -> None:
-        body.bytes += len(chunk)
-        if body.bytes > limits.body_bytes:
-            raise _too_large(limits)
+        _count(body, len(chunk), limits)
         file.write(chunk)
 
     return read
 
 
-def _form_reader(body: Body, file: BinaryIO, boundary: bytes, limits: Limits) -> Callable[[bytes], None]:
-    """A parser of a form: the first part with a file name goes into the file, plain fields are kept."""
-    part = _Part()
-    fields_read = 0
+class _Form:
+    """A parser of a form: the part with a file name goes into the file, plain fields are kept."""
 
-    def header_ended() -> None:
-        if part.header_name.lower() == b"content-disposition":
-            _, part.options = parse_options_header(part.header_value)
-        part.header_name = part.header_value = b""
-
-    def headers_finished() -> None:
-        part.is_file = b"filename" in part.options
-        if part.is_file and body.bytes:
-            raise BodyError(400, "The form holds several files.", "Send one at a time.")
-        if part.is_file:
-            body.name = part.options[b"filename"].decode("utf-8", "replace")
-
-    def data(chunk: bytes, start: int, end: int) -> None:
-        nonlocal fields_read
-        if part.is_file:
-            body.bytes += end - start
-            if body.bytes > limits.body_bytes:
-                raise _too_large(limits)
-            file.write(chunk[start:end])
-            return
-        fields_read += end - start
-        if fields_read > limits.field_bytes:
-            raise BodyError(413, "The fields of the form are too long.", "Send the image as its file.")
-        part.value += chunk[start:end]
-
-    def part_ended() -> None:
-        name = part.options.get(b"name", b"").decode("utf-8", "replace")
-        if not part.is_file and name and len(body.fields) < 100:
-            body.fields[name] = part.value.decode("utf-8", "replace")
-        part.reset()
-
-    def name_data(chunk: bytes, start: int, end: int) -> None:
-        part.header_name = (part.header_name + chunk[start:end])[: limits.field_bytes]
-
-    def value_data(chunk: bytes, start: int, end: int) -> None:
-        part.header_value = (part.header_value + chunk[start:end])[: limits.field_bytes]
-
-    try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_header_field": name_data,
-                "on_header_value": value_data,
-                "on_header_end": header_ended,
-                "on_headers_finished": headers_finished,
-                "on_part_data": data,
-                "on_part_end": part_ended,
-            },
-        )
-    except Exception as error:
-        raise BodyError(400, "The form has no boundary.", "Send it as multipart/form-data.") from error
-
-    def read(chunk: bytes) -> None:
+    def __init__(self, body: Body, file: BinaryIO, boundary: bytes, limits: Limits) -> None:
+        self._body, self._file, self._limits = body, file, limits
+        self._part = _Part()
+        self._fields_read = 0
         try:
-            parser.write(chunk)
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_header_field": self._header_name,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_ended,
+                    "on_headers_finished": self._headers_finished,
+                    "on_part_data": self._data,
+                    "on_part_end": self._part_ended,
+                },
+            )
+        except Exception as error:
+            raise BodyError(400, "The form has no boundary.", "Send it as multipart/form-data.") from error
+
+    def read(self, chunk: bytes) -> None:
+        """Read on. Raises `BodyError`."""
+        try:
+            self._parser.write(chunk)
         except BodyError:
             raise
         except Exception as error:  # the parser's own
             raise BodyError(400, "The form is damaged.", "Send it as multipart/form-data.") from error
 
-    return read
+    def _header_name(self, chunk: bytes, start: int, end: int) -> None:
+        self._part.header_name = (self._part.header_name + chunk[start:end])[: self._limits.field_bytes]
+
+    def _header_value(self, chunk: bytes, start: int, end: int) -> None:
+        self._part.header_value = (self._part.header_value + chunk[start:end])[: self._limits.field_bytes]
+
+    def _header_ended(self) -> None:
+        part = self._part
+        if part.header_name.lower() == b"content-disposition":
+            _, part.options = parse_options_header(part.header_value)
+        part.header_name = part.header_value = b""
+
+    def _headers_finished(self) -> None:
+        part = self._part
+        part.is_file = b"filename" in part.options
+        if part.is_file and self._body.bytes:
+            raise BodyError(400, "The form holds several files.", "Send one at a time.")
+        if part.is_file:
+            self._body.name = part.options[b"filename"].decode("utf-8", "replace")
+
+    def _data(self, chunk: bytes, start: int, end: int) -> None:
+        if self._part.is_file:
+            _count(self._body, end - start, self._limits)
+            self._file.write(chunk[start:end])
+            return
+        self._fields_read += end - start
+        if self._fields_read > self._limits.field_bytes:
+            raise BodyError(413, "The fields of the form are too long.", "Send the image as its file.")
+        self._part.value += chunk[start:end]
+
+    def _part_ended(self) -> None:
+        part = self._part
+        name = part.options.get(b"name", b"").decode("utf-8", "replace")
+        if not part.is_file and name and len(self._body.fields) < _MOST_FIELDS:
+            self._body.fields[name] = part.value.decode("utf-8", "replace")
+        self._part = _Part()
 
 
 @dataclass
@@ -162,10 +163,11 @@ class _Part:
     value: bytes = b""
     is_file: bool = False
 
-    def reset(self) -> None:
-        """Begin the next part."""
-        self.header_name = self.header_value = self.value = b""
-        self.options, self.is_file = {}, False
+
+def _count(body: Body, size: int, limits: Limits) -> None:
+    body.bytes += size
+    if body.bytes > limits.body_bytes:
+        raise _too_large(limits)
 
 
 def _too_large(limits: Limits) -> BodyError:

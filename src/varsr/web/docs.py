@@ -11,13 +11,14 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 _FILES = ("swagger-ui.css", "swagger-ui-bundle.js")
 _POLICY = (  # Swagger UI styles its elements one by one, and has its icons in data addresses
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>varsr API</title>
 <link rel="stylesheet" href="docs/swagger-ui.css"><link rel="icon" href="data:,"></head>
-<body><div id="ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></body></html>
+<body><div id="ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></body>
+</html>
 """
 _START = 'SwaggerUIBundle({ url: "openapi.json", dom_id: "#ui", validatorUrl: null });\n'
 PARAMETERS: dict[str, tuple[str, str]] = {

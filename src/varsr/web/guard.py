@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "varsr-session"
+HEADER_BYTES = 16 << 10
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -58,9 +59,13 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
+        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
+            return _refused(431, "The headers of the request are too long.", "Send fewer.")
         host = headers.get("host", "").lower()
         if _name_of(host) not in self._hosts:
-            return _refused(421, "This server does not answer to that name.", "Start it with --allowed-host NAME.")
+            return _refused(
+                421, "This server does not answer to that name.", "Start it with this name among those allowed."
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin.lower()).netloc != host:
             return _refused(403, "Requests from other sites are refused.", "Use the server's own page.")
