@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -137,13 +138,15 @@ def test_a_full_disk_is_waited_for(start: Start, inbox: Path, tmp_path: Path) ->
             (disk / "filler").write_bytes(bytes(100_000))
         photograph(inbox / "a.png", 1)
         watcher = start("--failed", "failed")
-        time.sleep(6)  # to start, and to fail
+        said: list[str] = []
+        errors = watcher.stderr
+        assert errors is not None
+        threading.Thread(target=lambda: said.extend(iter(errors.readline, "")), daemon=True).start()
+        wait_for(lambda: "It is tried again in 2 s." in "".join(said))
         assert watcher.poll() is None
         assert names(inbox) == ["a.png"]
         (disk / "filler").unlink()
         wait_for(lambda: names(disk) == ["a_x1.png"])
-        watcher.send_signal(signal.SIGTERM)
-        assert "It is tried again in 2 s." in watcher.communicate(timeout=30)[1]
 
 
 def test_what_ends_the_process_is_not_tried_for_ever(start: Start, inbox: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from varsr import __version__
 from varsr.errors import VarsrError, as_varsr_error
@@ -15,6 +16,7 @@ from varsr.web.api import Api, Server, answer, metrics_of
 from varsr.web.docs import docs_router
 from varsr.web.guard import Guard
 
+_REASONS = {404: "There is nothing here.", 405: "This is not done here."}
 _STATIC = {
     "index.html": "text/html; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
@@ -48,6 +50,13 @@ def create_app(server: Server, hosts: Sequence[str], token: str | None, root_pat
     @app.exception_handler(VarsrError)
     def refused(_: Request, error: VarsrError) -> Response:
         return answer(error)
+
+    @app.exception_handler(HTTPException)
+    def not_there(_: Request, error: HTTPException) -> Response:
+        reason = {404: "There is nothing here.", 405: "This is not done here."}.get(
+            error.status_code, str(error.detail)
+        )
+        return JSONResponse({"error": reason, "advice": "See /docs."}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, __: RequestValidationError) -> Response:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from varsr.errors import OutputError, RequestError, VarsrError, as_varsr_error
 from varsr.images.encoding import Encoding, check_fits
 from varsr.images.formats import Format
@@ -230,8 +232,9 @@ class Queue:
             if len(requests) == 1 and wish.format.name in ("PNG", "TIFF"):
                 write_bands(photo, target, bands, result, wish.encoding)
             else:
-                frames.append(replace(found, _bands=bands).photo())
+                frames.append(photo.frames[len(frames)].with_color(np.concatenate(list(bands))))
         if frames:
+            frames = [replace(frame, more_frames=()) for frame in frames]
             write_photo(replace(frames[0], more_frames=tuple(frames[1:])), result, wish.encoding)
         write_preview(self._decoder.photo(result) if not frames else frames[0], self._spool.path(f"{job.id}-after.jpg"))
         job.result = result
