@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +80,11 @@ def photo(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment with caches of its own and no way to the real Hub."""
-    folder = tmp_path_factory.mktemp("home")
+    return isolated(tmp_path_factory.mktemp("home"))
+
+
+def isolated(folder: Path) -> dict[str, str]:
+    """The environment with a folder for all caches and settings, and without a way to the real Hub."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "VARSR_"))}
     return kept | {
         "HF_HOME": str(folder / "hub"),
@@ -88,6 +94,19 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "COLUMNS": "200",
     }
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless browser."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

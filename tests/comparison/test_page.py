@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from varsr.comparison.layers import Comparison, Layer, of_files, of_folders
 from varsr.comparison.page import fitted, write_page
 from varsr.comparison.references import with_references
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 STRANGE = 'it\'s "<img src=x onerror=alert(1)>" & 🐦.png'
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (40, 60, 200)
 
@@ -32,17 +30,6 @@ def data_of(page: Path) -> Any:
     found = re.search(r'<script type="application/json" id="data">\n(.*?)\n</script>', page.read_text(), re.DOTALL)
     assert found
     return json.loads(found[1])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

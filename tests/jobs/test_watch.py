@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.disk import small_disk
 from tests.golden import DATA
+from tests.waiting import wait_for
 from varsr.errors import InputError, RequestError
 from varsr.jobs.inbox import Arrivals, Attempts, Places, free_name, move, write_reason
 
@@ -50,13 +51,6 @@ def start(environment: dict[str, str], nano: Path, tmp_path: Path) -> Iterator[S
     for process in started:
         process.kill()
         process.communicate()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.05)
 
 
 def names(folder: Path) -> list[str]:
@@ -159,6 +153,15 @@ def test_what_ends_the_process_is_not_tried_for_ever(start: Start, inbox: Path, 
     start()
     wait_for(lambda: names(tmp_path / "out") == ["b_x1.png"] and "a.png.txt" in names(inbox / "failed"))
     assert "3 attempts ended with the process" in (inbox / "failed" / "a.png.txt").read_text()
+
+
+def test_what_is_skipped_stays(start: Start, inbox: Path, tmp_path: Path) -> None:
+    photograph(inbox / "a.png", 1)
+    Image.effect_noise((90, 30), 50).save(inbox / "wide.png")
+    start("--move-done", "done", "--skip-larger", "50")
+    wait_for(lambda: names(tmp_path / "done") == ["a.png"] and names(inbox / "failed") == [".attempts.json"])
+    assert names(inbox) == ["wide.png"]
+    assert names(tmp_path / "out") == ["a_x1.png"]
 
 
 def test_what_is_left_unfinished_is_cleared(start: Start, inbox: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.disk import small_disk
 from tests.golden import DATA
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 PHOTOS = 60
@@ -74,13 +75,6 @@ def is_alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.05)
 
 
 def feed(pipe: Path, data: bytes, process: subprocess.Popen[str]) -> None:

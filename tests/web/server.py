@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 
 from tests.golden import DATA
+from tests.waiting import wait_for
 
 
 def free_port() -> int:
@@ -64,11 +65,9 @@ class Client:
         return json.loads(answer)
 
     def wait(self, job_id: str, seconds: float = 60) -> Any:
-        end = time.monotonic() + seconds
-        while (job := self.get(f"/api/v1/jobs/{job_id}"))["state"] in ("waiting", "running"):
-            assert time.monotonic() < end, job
-            time.sleep(0.05)
-        return job
+        place = f"/api/v1/jobs/{job_id}"
+        wait_for(lambda: self.get(place)["state"] not in ("waiting", "running"), seconds)
+        return self.get(place)
 
 
 class Server(Client):

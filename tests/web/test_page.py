@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,31 +10,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.conftest import isolated
 from tests.golden import DATA
+from tests.waiting import wait_for
 from tests.web.server import Server, serving
 
 pytest.importorskip("fastapi", reason="needs the extra for the server")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
 def server(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "VARSR_"))}
-    environment = kept | {"VARSR_CACHE": str(folder), "XDG_CONFIG_HOME": str(folder), "HF_HUB_OFFLINE": "1"}
-    with serving(environment, nano, folder, "--token", "secret") as started:
+    with serving(isolated(folder), nano, folder, "--token", "secret") as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
@@ -60,10 +45,7 @@ def page(browser: Any, server: Server, request: pytest.FixtureRequest) -> Iterat
 
 def until(page: Any, condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait from outside of the page, whose policy forbids to evaluate text in it."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it takes too long"
-        page.wait_for_timeout(50)
+    wait_for(condition, seconds, lambda: page.wait_for_timeout(50))
 
 
 def _is_own(url: str, server: Server) -> bool:

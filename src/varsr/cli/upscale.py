@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from varsr.jobs.plan import Job, Plan, Source
     from varsr.jobs.prefetch import JobSettings
 
-MAX_PIXELS = 400_000_000
-
 
 def upscale(
     inputs: cli.Inputs = None,
@@ -55,7 +53,7 @@ def upscale(
     dry_run: cli.DryRun = False,
     fail_fast: cli.FailFast = False,
     shard: cli.ShardText = "1/1",
-    max_pixels: cli.MaxPixels = MAX_PIXELS,
+    max_pixels: cli.MaxPixels = cli.MAX_PIXELS,
     preserve_times: cli.PreserveTimes = False,
     compare: cli.ComparePage = None,
     report: cli.ReportPath = None,

@@ -15,7 +15,6 @@ from varsr.upscaling.options import DEFAULTS, Options
 if TYPE_CHECKING:
     from varsr.jobs.watch import Wakeups
 
-MAX_PIXELS = 400_000_000
 _WATCHING = "Watching"
 _POLL_SECONDS = 5.0
 
@@ -70,7 +69,7 @@ def watch(
     longest: cli.Longest = None,
     megapixels: cli.Megapixels = None,
     skip_larger: cli.SkipLarger = None,
-    max_pixels: cli.MaxPixels = MAX_PIXELS,
+    max_pixels: cli.MaxPixels = cli.MAX_PIXELS,
     preserve_times: cli.PreserveTimes = False,
     report: cli.ReportPath = None,
     json: cli.Json = False,

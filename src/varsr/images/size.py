@@ -15,6 +15,11 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 
+def width_and_height(size: Size | None) -> list[int] | None:
+    """A size in the order in which people and JSON data have it; None where it is not known."""
+    return [size[1], size[0]] if size else None
+
+
 @dataclass(frozen=True)
 class TargetSize:
     """The size of a result: a factor, a width, a height or the longer side in pixels, or millions of pixels."""

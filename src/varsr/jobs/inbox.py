@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from varsr.errors import OutputError, RequestError, VarsrError, describe
@@ -46,22 +47,29 @@ class Places:
 
     def is_searched(self, folder: Path) -> bool:
         """True for the inbox, and where it is searched with its subfolders for those that are not excluded."""
-        inbox, place = self.inbox.resolve(), folder.resolve()
-        if place == inbox:
+        place = folder.resolve()
+        if place == self._root:
             return True
-        return self.recursive and inbox in place.parents and not self._is_excluded(place)
+        return self.recursive and self._root in place.parents and not self._is_excluded(place)
 
     def takes(self, path: Path) -> bool:
         """True for a file that is an input: not a link, nor in a folder that is excluded."""
-        return not path.is_symlink() and is_readable(path) and not self._is_excluded(path.resolve())
+        return not path.is_symlink() and is_readable(path) and not self._is_excluded(self._root / self.relative(path))
 
     def relative(self, path: Path) -> Path:
         """The place of an input below the inbox."""
         return path.relative_to(self.inbox)
 
+    @cached_property
+    def _root(self) -> Path:
+        return self.inbox.resolve()
+
+    @cached_property
+    def _left_out(self) -> frozenset[Path]:
+        return frozenset(folder.resolve() for folder in (self.failed, *self.excluded))
+
     def _is_excluded(self, place: Path) -> bool:
-        parts = (place, *place.parents)
-        return any(folder.resolve() in parts for folder in (self.failed, *self.excluded))
+        return not self._left_out.isdisjoint((place, *place.parents))
 
 
 class Arrivals:

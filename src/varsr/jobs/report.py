@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from varsr.errors import OutputError, describe
-from varsr.images.size import Size
+from varsr.images.size import width_and_height
 from varsr.jobs.outcome import Outcome
 
 SCHEMA = 1
@@ -24,8 +24,8 @@ def record(outcome: Outcome, model: str, seed: int) -> dict[str, Any]:
         "input": str(outcome.job.source),
         "output": str(outcome.job.target) if outcome.job.problem is None else None,
         "status": outcome.status,
-        "input_size": _wide(outcome.size),
-        "output_size": _wide(outcome.target_size),
+        "input_size": width_and_height(outcome.size),
+        "output_size": width_and_height(outcome.target_size),
         "tiles": outcome.tiles,
         "seconds": round(outcome.seconds, 3),
         "model": model,
@@ -65,7 +65,3 @@ def report_file(path: Path) -> Iterator[ReportFile]:
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(f"The report {path} could not be written ({describe(error)}).", "Choose another place.")
-
-
-def _wide(size: Size | None) -> list[int] | None:
-    return [size[1], size[0]] if size else None

@@ -21,6 +21,8 @@ from varsr.upscaling.upscaler import ModelChoice, Upscaler
 
 _log = logging.getLogger(__name__)
 MOST_ATTEMPTS = 3
+MOST_AT_ONCE = 64
+"""Files of a wave, whose attempts are written to the journal one by one."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 """Seconds until what failed for no fault of a file is tried again, doubled each time."""
 
@@ -106,6 +108,8 @@ class Watch:
         """The jobs to do next: all files that are settled; one by one those at which an attempt has not ended well."""
         fresh: list[Job] = []
         for path in self._arrivals.settled():
+            if len(fresh) == MOST_AT_ONCE:
+                break
             attempts = self._attempts.of(self._places.relative(path))
             if attempts >= MOST_ATTEMPTS:
                 self._give_up(path, OutputError(f"{attempts} attempts ended with the process.", "Try it alone."))
@@ -125,8 +129,11 @@ class Watch:
         self._attempts.begin(self._places.relative(job.source) for job in wave)
         for outcome in Run(self._upscaler, wave, self._settings):
             path = outcome.job.source
-            if outcome.error is None:
+            if outcome.status == "done":
                 self._finish(path)
+                yield outcome
+            elif outcome.error is None:  # it is skipped, and stays
+                self._leave(path)
                 yield outcome
             elif isinstance(outcome.error, (InputError, RequestError)) or self._is_last(path):
                 self._give_up(path, outcome.error)
@@ -139,10 +146,12 @@ class Watch:
 
     def _finish(self, path: Path) -> None:
         """Move the input of a result away, or leave it alone from now on."""
-        if self._places.done is None:
-            self._arrivals.take(path)
-        else:
+        if self._places.done is not None:
             self._move(path, self._places.done / self._places.relative(path))
+        self._leave(path)
+
+    def _leave(self, path: Path) -> None:
+        self._arrivals.take(path)
         self._attempts.forget(self._places.relative(path))
 
     def _give_up(self, path: Path, error: VarsrError) -> None:

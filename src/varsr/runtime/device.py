@@ -35,7 +35,7 @@ def pick_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise RequestError(f"{name!r} is not a device.", "Use auto, cpu, cuda, cuda:1 or mps.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("No CUDA device is available.", f"{_why_no_cuda()} Or use `device` cpu.")
+        raise DeviceError("No CUDA device is available.", f"{why_no_cuda()} Or use `device` cpu.")
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise DeviceError(f"{name} does not exist: this machine has {count} CUDA devices.", "Use `device` cuda.")
@@ -73,7 +73,8 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _why_no_cuda() -> str:
+def why_no_cuda() -> str:
+    """Why PyTorch finds no CUDA device, and what to do."""
     if torch.version.cuda is None:
         return "This PyTorch is a CPU build: install a CUDA build (pytorch.org) to use a GPU."
     return "Check the driver with nvidia-smi."

@@ -17,14 +17,14 @@ from starlette.background import BackgroundTask
 
 from varsr import __version__
 from varsr.errors import InputError, OutputError, RequestError, TooLittleMemoryError, VarsrError
-from varsr.images.size import Size
+from varsr.images.size import width_and_height
 from varsr.web.body import BodyError, read_body
 from varsr.web.decoder import Decoder
 from varsr.web.docs import image_input
 from varsr.web.limits import Limits
 from varsr.web.queue import Job, Queue, QueueFullError, result_of
 from varsr.web.spool import Spool
-from varsr.web.wishes import MEDIA_TYPES, result_name, wish_of
+from varsr.web.wishes import MEDIA_TYPES, result_name, wish_of, with_raw_suffix
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_UNTIL_SIGN = 15.0
@@ -73,8 +73,8 @@ def described(job: Job) -> dict[str, Any]:
         "progress": round(progress.done / progress.total, 4) if progress and progress.total else 0.0,
         "activity": progress.activity if progress else None,
         "tiles": progress.tiles if progress else None,
-        "input_size": _wide(job.size),
-        "output_size": _wide(job.target_size),
+        "input_size": width_and_height(job.size),
+        "output_size": width_and_height(job.target_size),
         "model": job.wish.model,
         "format": job.wish.format.name.lower(),
         "result_name": result_name(job.wish),
@@ -180,9 +180,10 @@ class Api:
             given = {**dict(request.query_params), **body.fields}
             name = given.get("name") or body.name or "image"
             wish = wish_of(given, request.headers.get("accept", ""), name, server.models, server.default_model)
-            header = await run_in_threadpool(server.decoder.header, body.path)
+            source = with_raw_suffix(body.path, name)
+            header = await run_in_threadpool(server.decoder.header, source)
             wish.size.of(header.size)  # raises for a size that cannot be
-            job = Job(job_id, wish, body.path, header.images * header.size[0] * header.size[1])
+            job = Job(job_id, wish, source, header.images * header.size[0] * header.size[1])
             server.queue.add(job)
         except BaseException:
             server.spool.forget(job_id)
@@ -248,7 +249,3 @@ def _read_and_forget(path: Path) -> Any:
                 yield block
     finally:
         path.unlink(missing_ok=True)
-
-
-def _wide(size: Size | None) -> list[int] | None:
-    return [size[1], size[0]] if size else None

@@ -71,7 +71,7 @@ class Guard:
             return _refused(403, "Requests from other sites are refused.", "Use the server's own page.")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["method"] != "GET":
             return _refused(403, "Requests from other sites are refused.", "Use the server's own page.")
-        if self._token is None or scope["path"].endswith("/healthz"):
+        if self._token is None or _path_of(scope) == "/healthz":
             return None
         return self._ask_for_token(scope, headers)
 
@@ -91,10 +91,16 @@ class Guard:
     def _with_cookie(self, scope: Scope, query: dict[str, list[str]]) -> Response:
         """The same address without its token, and the cookie in its place."""
         rest = urlencode([(name, value) for name, values in query.items() if name != "token" for value in values])
-        path = scope.get("root_path", "") + scope["path"].removeprefix(scope.get("root_path", ""))
+        path = scope.get("root_path", "") + "/" + _path_of(scope).lstrip("/")  # of this server, not //elsewhere
         answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
         answer.set_cookie(COOKIE, self._session, httponly=True, samesite="strict", path="/")
         return answer
+
+
+def _path_of(scope: Scope) -> str:
+    """The path below that of a proxy."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path
 
 
 def _name_of(host: str) -> str:

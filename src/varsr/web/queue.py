@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from varsr.errors import OutputError, RequestError, VarsrError, as_varsr_error
+from varsr.images import rows
 from varsr.images.encoding import Encoding, check_fits
 from varsr.images.formats import Format
-from varsr.images.photo import Photo
 from varsr.images.size import Size, TargetSize
 from varsr.images.write import write_bands, write_photo
 from varsr.tiling.array import FloatImage
@@ -29,10 +29,9 @@ from varsr.upscaling.request import Request
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
 from varsr.web.decoder import Decoder
 from varsr.web.limits import Limits
-from varsr.web.preview import write_preview
+from varsr.web.preview import Sampler, write_preview
 from varsr.web.spool import Spool
 
-_log = logging.getLogger(__name__)
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 MUCH_SMALLER = 4
 """Times by which a job is smaller than the one at work, to be done between two of its bands."""
@@ -47,7 +46,12 @@ class Wish:
     size: TargetSize
     options: Options
     encoding: Encoding
-    format: Format
+
+    @property
+    def format(self) -> Format:
+        """The format of the result."""
+        assert self.encoding.format is not None
+        return self.encoding.format
 
 
 @dataclass
@@ -64,7 +68,6 @@ class Job:
     size: Size | None = None
     target_size: Size | None = None
     result: Path | None = None
-    created: float = field(default_factory=time.time)
     finished: float | None = None
     wanted: bool = True
 
@@ -98,7 +101,8 @@ class Queue:
         self._changed = threading.Condition()
         self._closed = False
         self._loaded: tuple[str, Upscaler] | None = None
-        self.counts: dict[State, int] = {"waiting": 0, "running": 0, "done": 0, "failed": 0, "cancelled": 0}
+        self.counts: Counter[State] = Counter()
+        """Jobs that ended, by what became of them."""
         self.seconds = 0.0
         """Spent on jobs that ended."""
         self._thread = threading.Thread(target=self._work, daemon=True, name="varsr-serve-worker")
@@ -226,17 +230,16 @@ class Queue:
             job.progress = progress
 
         requests = [Request(frame, target, wish.options, show) for frame in photo.frames]
-        frames: list[Photo] = []
-        for found in upscaler.upscale_many(requests):
-            bands = self._bands(job, found.bands(), may_pause)
-            if len(requests) == 1 and wish.format.name in ("PNG", "TIFF"):
-                write_bands(photo, target, bands, result, wish.encoding)
-            else:
-                frames.append(photo.frames[len(frames)].with_color(np.concatenate(list(bands))))
-        if frames:
-            frames = [replace(frame, more_frames=()) for frame in frames]
-            write_photo(replace(frames[0], more_frames=tuple(frames[1:])), result, wish.encoding)
-        write_preview(self._decoder.photo(result) if not frames else frames[0], self._spool.path(f"{job.id}-after.jpg"))
+        results = (self._bands(job, found.bands(), may_pause) for found in upscaler.upscale_many(requests))
+        sampler = Sampler(target)
+        first = sampler.passing(next(results))
+        if not photo.more_frames and wish.format.name in rows.FORMATS:
+            write_bands(photo, target, first, result, wish.encoding)
+        else:
+            colors = (np.concatenate(list(bands)) for bands in chain([first], results))
+            one, *others = [frame.with_color(color) for frame, color in zip(photo.frames, colors, strict=True)]
+            write_photo(replace(one, more_frames=tuple(others)), result, wish.encoding)
+        write_preview(photo.with_color(sampler.color()), self._spool.path(f"{job.id}-after.jpg"))
         job.result = result
 
     def _bands(self, job: Job, bands: Iterator[FloatImage], may_pause: bool) -> Iterator[FloatImage]:

@@ -10,7 +10,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from varsr.web.limits import Limits
 
-SECONDS_TO_END = 8
+SECONDS_FOR_REQUESTS = 5
+"""Until requests at work are cut off when the server ends."""
 
 
 def protocol_of(limits: Limits) -> type[H11Protocol]:
@@ -65,7 +66,7 @@ def run(app: Any, host: str, port: int, limits: Limits) -> None:
         server_header=False,
         limit_concurrency=limits.connections,
         timeout_keep_alive=10,
-        timeout_graceful_shutdown=SECONDS_TO_END,
+        timeout_graceful_shutdown=SECONDS_FOR_REQUESTS,
         h11_max_incomplete_event_size=32 << 10,
     )
     uvicorn.Server(config).run()

@@ -17,10 +17,13 @@ from varsr.web.decoder import Decoder
 from varsr.web.guard import LOOPBACK
 from varsr.web.limits import DEFAULT, Limits
 from varsr.web.queue import Queue
-from varsr.web.run import SECONDS_TO_END, run
+from varsr.web.run import run
 from varsr.web.spool import Spool
 from varsr.weights.registry import load_registry, model_label
 from varsr.weights.store import VARIANTS, cached_path
+
+SECONDS_FOR_WORKER = 3
+"""Until the worker is left alone when the server ends."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def serve(
         try:
             run(create_app(server, address.names, address.token, address.root_path), address.host, address.port, limits)
         finally:
-            queue.close(SECONDS_TO_END)
+            queue.close(SECONDS_FOR_WORKER)
 
 
 def _models(default: str) -> dict[str, str]:

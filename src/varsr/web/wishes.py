@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 
 from varsr.errors import RequestError
 from varsr.images.encoding import Encoding
-from varsr.images.formats import BY_SUFFIX, FORMATS, Format, has_extra
+from varsr.images.formats import BY_SUFFIX, DEFAULT_QUALITY, FORMATS, RAW_SUFFIXES, Format, has_extra
 from varsr.images.size import target_size
 from varsr.jobs.naming import format_named
 from varsr.jobs.provenance import marking
@@ -44,12 +45,12 @@ def wish_of(given: Mapping[str, str], accept: str, name: str, models: list[str],
     options = Options(realism=numbers.get("realism"), seed=int(numbers.get("seed", 0)))
     format = _format(given.get("format", ""), accept, name)
     encoding = Encoding(
-        quality=int(numbers.get("quality", 95)),
+        quality=int(numbers.get("quality", DEFAULT_QUALITY)),
         lossless=given.get("lossless", "") in ("1", "true", "on"),
         format=format,
     )
     encoding = marking(encoding, model_label(model), size, options)
-    return Wish(clean_name(name), model, size, options, encoding, format)
+    return Wish(clean_name(name), model, size, options, encoding)
 
 
 def clean_name(name: str) -> str:
@@ -57,6 +58,12 @@ def clean_name(name: str) -> str:
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     kept = "".join(c for c in last if c.isprintable() and c not in '"<>|:*?').strip(". ")
     return kept[:_LONGEST_NAME] or "image"
+
+
+def with_raw_suffix(path: Path, name: str) -> Path:
+    """A file in the spool, renamed where a client's name says that it is a raw photograph: that is known by suffix."""
+    suffix = Path(name).suffix.lower()
+    return path.rename(path.with_suffix(suffix)) if suffix in RAW_SUFFIXES else path
 
 
 def result_name(wish: Wish) -> str:
