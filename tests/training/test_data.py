@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from tests.golden import DATA
-from training.decoder.data import Photographs, Validation, enlarge, psnr_y
+from training.decoder.data import Photographs, Validation, compress, enlarge, psnr_y, structure_loss
 from training.photographs import is_photographic, licence_of, split_of
+from varsr.evaluation.degradation import Draws
+from varsr.evaluation.metrics.fidelity import ssim
 
 CPU = torch.device("cpu")
 
@@ -60,3 +62,19 @@ def test_licences_are_those_of_the_last_stanza_that_names_the_file() -> None:
     text = "Format: x\n\nFiles: *\nLicense: GPL-2+\n\nFiles: 16.04/a.jpg\n 16.04/b.jpg\nLicense: CC0-1.0\n"
     assert licence_of(text, "usr/share/backgrounds/b.jpg") == "CC0-1.0"
     assert licence_of(text, "usr/share/backgrounds/c.jpg") == "GPL-2+"
+
+
+def test_structure_loss_is_one_less_ssim(folder: Path) -> None:
+    small, large = Photographs([folder], 96, CPU, seed=3).pairs(2, 16)
+    losses = structure_loss(enlarge(small), large)
+    images = [
+        (a.permute(1, 2, 0).numpy(), b.permute(1, 2, 0).numpy()) for a, b in zip(enlarge(small), large, strict=True)
+    ]
+    assert losses.tolist() == pytest.approx([1 - ssim(a, b) for a, b in images], abs=1e-4)
+
+
+def test_compression_grows_with_its_strength(folder: Path) -> None:
+    small = Photographs([folder], 96, CPU, seed=3).crops(1, 32).repeat(64, 1, 1, 1)
+    strength = torch.tensor([0.1, 0.9]).repeat(32)
+    changed = (compress(small, strength, Draws.seeded(0, CPU)) - small).abs().mean((1, 2, 3))
+    assert 2 * float(changed[::2].mean()) < float(changed[1::2].mean())

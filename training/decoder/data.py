@@ -14,11 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from training.decoder.network import SCALE
-from varsr.evaluation.degradation import Draws, degrade, reduce
+from varsr.evaluation.degradation import Draws, add_noise, degrade, eight_bits, jpeg, reduce
+from varsr.evaluation.metrics.filters import gaussian_line, separable
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
 CLEAN_SHARE = 0.25
+COMPRESSED_SHARE = 0.15
+"""Of crops that are only reduced, grained and compressed, as the small copy of a good photograph on a web site is."""
 _LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # BT.601, 16 to 235
 
 
@@ -53,7 +56,10 @@ class Photographs:
         """Small (count, 3, side, side) and large crops (count, 3, 4 side, 4 side), degraded from mild to strong."""
         large = self.crops(count, SCALE * (side + 2 * MARGIN))
         strength = self.draws.uniform(count) ** 0.8
-        return cropped_pair(large, strength, self.draws.uniform(count) < CLEAN_SHARE, self.draws)
+        kind = self.draws.uniform(count)
+        small, large = cropped_pair(large, strength, kind < CLEAN_SHARE + COMPRESSED_SHARE, self.draws)
+        compressed = (kind >= CLEAN_SHARE) & (kind < CLEAN_SHARE + COMPRESSED_SHARE)
+        return torch.where(compressed.view(-1, 1, 1, 1), compress(small, strength, self.draws), small), large
 
 
 class Validation:
@@ -97,6 +103,26 @@ def pixel_loss(x: Tensor, target: Tensor) -> Tensor:
     """Per image (B): L1 of the pixels and a tenth of the L1 of the spectrum."""
     spectra = [torch.view_as_real(torch.fft.rfft2(values, norm="ortho")) for values in (x, target)]
     return (x - target).abs().mean((1, 2, 3)) + 0.1 * (spectra[0] - spectra[1]).abs().mean((1, 2, 3, 4))
+
+
+def structure_loss(x: Tensor, target: Tensor) -> Tensor:
+    """Per image (B): 1 - SSIM of the Y of BT.601 (Wang et al. 2004)."""
+    luma = torch.tensor(_LUMA, device=x.device).view(1, 3, 1, 1)
+    a, b = ((image * luma).sum(1, keepdim=True) + 16 / 255 for image in (x, target))
+    line = gaussian_line(11, 1.5).to(a)
+    mean_a, mean_b, aa, bb, ab = (separable(z, line) for z in (a, b, a * a, b * b, a * b))
+    covariance, variances = ab - mean_a * mean_b, aa - mean_a**2 + bb - mean_b**2
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return 1 - (similarity / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))).mean((1, 2, 3))
+
+
+def compress(small: Tensor, strength: Tensor, draws: Draws) -> Tensor:
+    """Noise and JPEG of small images alone. `strength` (B) in [0, 1] widens both ranges."""
+    count = len(small)
+    noisy = add_noise(small, 0.6 * strength, draws)
+    lowest = 95 - 65 * strength
+    return eight_bits(jpeg(noisy, lowest + (97 - lowest) * draws.uniform(count), draws))
 
 
 def _read(file: Path) -> list[NDArray[np.uint8]]:

@@ -1,0 +1,80 @@
+"""Third stage: the finished decoder made more faithful at realism 0, while it stays as it is near 1.
+
+    python -m training.decoder.refine photographs/train --validation photographs/validation --run runs/refine \
+        --start decoder.safetensors
+
+Both ends of the dial share the weights, so that the first stage alone would undo the second. Here the decoder as it was
+is the target above `LOWEST`: what it makes is determined by the input, so that a plain loss of pixels can hold on to
+it, without teacher, features and discriminator.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training.decoder.data import Photographs, Validation, enlarge, pixel_loss, structure_loss
+from training.decoder.network import SCALE, DecoderConfig
+from training.decoder.stage import Training
+from training.progress import RunningMeans, TrainingRun, stage_parser
+
+LOWEST = 0.7
+"""Realism from which results are held; below, the dial goes evenly from what is learned to what is held."""
+STRUCTURE_WEIGHT = 0.05
+"""Of 1 - SSIM beside the loss of pixels: about a third of it."""
+
+
+def main() -> None:
+    """Train until the budget is spent."""
+    parser = stage_parser(__doc__, minutes=300, rate=2e-4)
+    parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
+    parser.add_argument("--start", type=Path, required=True, help="made by training.decoder.keep")
+    parser.add_argument("--faithful", type=int, default=12, help="crops a step at realism 0")
+    parser.add_argument("--held", type=int, default=6, help="crops a step at a realism that is held")
+    options = parser.parse_args()
+    device = options.device
+    validation = Validation(options.validation, device)
+    progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
+    training = Training(DecoderConfig(), device, decay=0.999)
+    training.start_from(load_file(options.start))
+    as_it_was = copy.deepcopy(training.mean)
+    state = progress.resume()
+    if state:
+        training.load(state["training"])
+    photographs = Photographs(options.photographs, SCALE * (options.side + 8), device, seed=progress.step)
+    faithful = slice(0, options.faithful)
+    held = slice(options.faithful, None)
+
+    def step() -> dict[str, Tensor]:
+        small, large = photographs.pairs(options.faithful + options.held, options.side)
+        realism = LOWEST + (1 - LOWEST) * torch.rand(len(small), 1, 1, 1, device=device)
+        realism[faithful] = 0
+        enlarged = enlarge(small)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            target = as_it_was(enlarged[held], realism[held]).float()
+        restored = training.restore(enlarged, realism).float()
+        pixels = pixel_loss(restored[faithful], large[faithful]).mean()
+        structure = structure_loss(restored[faithful], large[faithful]).mean()
+        drift = pixel_loss(restored[held], target).mean()
+        (pixels + STRUCTURE_WEIGHT * structure + drift).backward()
+        training.step(progress.rate(options.rate))
+        return {"pixels": pixels, "structure": structure, "drift": drift}
+
+    def keep(means: RunningMeans) -> None:
+        gains = {
+            f"{name} {realism:g}": gain
+            for realism in (0, 0.85)
+            for name, gain in validation.gain(training.restore_by_mean(realism)).items()
+        }
+        progress.log(**means.read(), **gains)
+        progress.save(training=training.state())
+
+    progress.train(step, keep)
+
+
+if __name__ == "__main__":
+    main()
