@@ -91,9 +91,9 @@ def test_keys_move_zoom_swap_and_leaf(opened: Any) -> None:
     assert opened.locator("#zoom").text_content() == "100 %"
     opened.keyboard.press("+")
     assert opened.locator("#zoom").text_content() == "150 %"
-    before = opened.evaluate("view.x")
+    before = opened.evaluate("viewer.x")
     opened.keyboard.press("Shift+ArrowLeft")
-    assert opened.evaluate("view.x") > before
+    assert opened.evaluate("viewer.x") > before
     opened.keyboard.press("0")
     assert opened.locator("#zoom").text_content() not in ("100 %", "150 %")
     opened.keyboard.press("n")
@@ -104,17 +104,17 @@ def test_keys_move_zoom_swap_and_leaf(opened: Any) -> None:
 
 
 def test_wheel_and_drag_move_both_sides_together(opened: Any) -> None:
-    before = opened.evaluate("view.scale")
+    before = opened.evaluate("viewer.scale")
     opened.mouse.move(450, 300)
     opened.mouse.wheel(0, -400)
     opened.wait_for_timeout(100)
-    scale, x = opened.evaluate("[view.scale, view.x]")
+    scale, x = opened.evaluate("[viewer.scale, viewer.x]")
     assert scale > 2 * before
     opened.mouse.move(300, 300)
     opened.mouse.down()
     opened.mouse.move(350, 300, steps=3)
     opened.mouse.up()
-    assert opened.evaluate("view.x") == pytest.approx(x + 50, abs=1)
+    assert opened.evaluate("viewer.x") == pytest.approx(x + 50, abs=1)
 
 
 def test_thumbnails_choose_an_image_and_names_are_text(opened: Any) -> None:
@@ -152,7 +152,7 @@ def test_pinching_zooms(browser: Any, tmp_path: Path) -> None:
     write_page(of_files([tmp_path / "a.png"] * 2, ["a", "b"]), tmp_path / "page.html")
     page = browser.new_page(has_touch=True, viewport={"width": 400, "height": 600})
     page.goto((tmp_path / "page.html").as_uri())
-    before = page.evaluate("view.scale")
+    before = page.evaluate("viewer.scale")
     client = page.context.new_cdp_session(page)
 
     def touch(kind: str, apart: int) -> None:
@@ -163,7 +163,7 @@ def test_pinching_zooms(browser: Any, tmp_path: Path) -> None:
     for apart in (60, 80, 100):
         touch("touchMove", apart)
     touch("touchEnd", 0)
-    assert page.evaluate("view.scale") > 1.8 * before
+    assert page.evaluate("viewer.scale") > 1.8 * before
     page.close()
 
 
@@ -179,7 +179,7 @@ def test_large_images_come_in_tiles_of_their_full_resolution(browser: Any, tmp_p
     page = browser.new_page(viewport={"width": 900, "height": 700})
     page.goto((tmp_path / "page.html").as_uri())
     page.keyboard.press("1")
-    page.evaluate("pan(-(view.x + 2500 * view.scale) + 450, 0)")
+    page.evaluate("viewer.pan(-(viewer.x + 2500 * viewer.scale) + 450, 0)")
     page.wait_for_timeout(600)
     assert color_at(page, 450.5 / 900, 0.5)[0] > 200
     page.close()

@@ -41,7 +41,10 @@ def write_page(comparisons: Sequence[Comparison], path: Path) -> list[InputError
     """
     left_out: list[InputError] = []
     assets = files("varsr.comparison.assets")
-    style, script, page = ((assets / name).read_text("utf-8") for name in ("page.css", "page.js", "page.html"))
+    style, script, page = (
+        "".join((assets / name).read_text("utf-8") for name in names)
+        for names in (("viewer.css", "page.css"), ("viewer.js", "page.js"), ("page.html",))
+    )
     before, after = page.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script).split("/*DATA*/")
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write(before)
