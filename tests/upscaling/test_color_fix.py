@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ def picture() -> FloatImage:
 
 def fix_colors(result: FloatImage, reference: FloatImage, fix: ColorFix, rows: int = 20) -> FloatImage:
     bands = (result[top : top + rows] for top in range(0, len(result), rows))
-    return np.concatenate(list(fixed_bands(bands, lambda top, bottom: reference[top:bottom], fix)))
+    return np.concatenate(
+        [b for b in fixed_bands(bands, lambda top, bottom: reference[top:bottom], fix) if b is not None]
+    )
 
 
 @pytest.mark.parametrize("fix", ["adain", "wavelet", "none"])
@@ -72,3 +75,19 @@ def test_a_full_disk_for_temporary_files_is_told(
         with pytest.raises(OutputError, match="temporary files"):
             fix_colors(picture, picture, "adain")
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("fix", ["adain", "wavelet", "none"])
+def test_steps_without_a_band_are_passed_on_while_bands_are_computed(picture: FloatImage, fix: ColorFix) -> None:
+    asked = []
+
+    def steps() -> Iterator[FloatImage | None]:
+        for row in range(4):
+            asked.append(row)
+            yield None
+        yield picture
+
+    found = fixed_bands(steps(), lambda top, bottom: picture[top:bottom], fix)
+    assert next(found) is None
+    assert asked == [0], "nothing is computed ahead of a step"
+    assert sum(len(step) for step in found if step is not None) == len(picture)

@@ -1,0 +1,3 @@
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra for the server")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shutil
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,10 +28,11 @@ from tests.waiting import wait_for
 from tests.web.server import Server, image_bytes, serving
 from varsr.errors import RequestError
 from varsr.upscaling.upscaler import ModelChoice
+from varsr.web.app import create_app
+from varsr.web.preview import Reducer
 from varsr.web.serve import Address, serve
 from varsr.web.wishes import clean_name
 
-pytest.importorskip("fastapi", reason="needs the extra for the server")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 FORM = "multipart/form-data; boundary=line"
 
@@ -268,6 +270,7 @@ def test_slow_clients_are_cut_off_and_an_idle_model_is_unloaded(
             for _ in range(60):
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
             assert server.ask("GET", "/healthz")[0] == 503
+        wait_for(lambda: server.ask("GET", "/healthz")[0] == 200, 10)
         larger = server.add("scale=4", image_bytes(side=200))  # than an input may be
         assert server.wait(larger["id"])["state"] == "done"
         assert server.ask("GET", f"/api/v1/jobs/{larger['id']}/after.jpg")[0] == 200
@@ -337,9 +340,9 @@ def test_many_clients_at_once(server: Server) -> None:
 
 
 def test_the_queue_is_bounded_and_small_jobs_pass_a_huge_one(home: dict[str, str], nano: Path, tmp_path: Path) -> None:
-    model = tmp_path / "streaming.safetensors"
+    model = tmp_path / "whole.safetensors"
     shutil.copy(nano, model)
-    model.with_suffix(".toml").write_text('[presets.default]\ncolor_fix = "none"\n')
+    model.with_suffix(".toml").write_text('[presets.default]\ncolor_fix = "adain"\n')  # no band before the last tile
     with serving(home, model, tmp_path) as server:
         buffer = io.BytesIO()
         Image.effect_noise((1000, 1000), 50).save(buffer, "PNG")
@@ -390,3 +393,76 @@ def test_a_port_that_is_taken(server: Server) -> None:
         serve(Address.of("127.0.0.1", server.port, None, (), ""), ModelChoice(), 60, lambda: None)
     assert Address.of("192.0.2.1", 80, None, (), "").token
     assert Address.of("::1", 80, None, (), "/varsr").url == "http://[::1]:80/varsr/"
+
+
+def test_a_thousand_connections_are_open_at_once(home: dict[str, str], nano: Path, tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("needs 2,000 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    limited = home | {"PYTHONWARNINGS": "error"}
+    with serving(limited, nano, tmp_path) as server, ExitStack() as stack:
+        for _ in range(990):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+        assert server.ask("GET", "/healthz")[0] == 200
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+        wait_for(lambda: server.ask("GET", "/healthz")[0] == 503, 5)
+        stack.close()
+        wait_for(lambda: server.ask("GET", "/healthz")[0] == 200, 10)
+        assert server.wait(server.add()["id"])["state"] == "done"
+
+
+@pytest.mark.parametrize("strips", [True, False], ids=["stripping proxy", "proxy that passes paths on"])
+def test_a_server_below_a_path_of_a_proxy(home: dict[str, str], nano: Path, tmp_path: Path, strips: bool) -> None:
+    arguments = ("--root-path", "/photos", "--allowed-host", "example.org", "--token", "secret")
+    with serving(home, nano, tmp_path, *arguments) as server:
+        prefix, named = "" if strips else "/photos", {"host": "example.org"}
+        assert server.ask("GET", f"{prefix}/healthz", None, named)[0] == 200
+        status, _, headers = server.ask("GET", f"{prefix}/?token=secret", None, named)
+        assert (status, headers["location"]) == (303, "/photos/")
+        known = named | {"cookie": headers["set-cookie"].partition(";")[0]}
+        assert b"<title>varsr" in server.ask("GET", f"{prefix}/", None, known)[1]
+        assert server.ask("GET", f"{prefix}/static/viewer.js", None, known)[0] == 200
+        status, answer, headers = server.ask(
+            "POST", f"{prefix}/api/v1/jobs?scale=1", image_bytes(), known | {"content-type": "image/png"}
+        )
+        assert (status, headers["location"]) == (202, f"jobs/{json.loads(answer)['id']}")
+        described = json.loads(server.ask("GET", f"{prefix}/openapi.json", None, known)[1])
+        assert described["servers"] == [{"url": "/photos"}]
+
+
+def test_an_unforeseen_error_is_answered_with_the_headers_of_every_answer() -> None:
+    app = create_app(cast("Any", None), ["localhost"], None)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "raw_path": b"/metrics", "query_string": b"",
+             "headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http",
+             "server": ("localhost", 80)}  # fmt: skip
+    with pytest.raises(AttributeError):  # passed on, for the log
+        asyncio.run(cast("Any", app)(scope, receive, send))
+    headers = dict(sent[0]["headers"])
+    assert sent[0]["status"] == 500
+    assert headers[b"x-content-type-options"] == b"nosniff"
+    assert b"frame-ancestors 'none'" in headers[b"content-security-policy"]
+    assert b"Traceback" not in sent[1]["body"]
+
+
+def test_previews_of_long_results_are_means_of_squares() -> None:
+    rng = np.random.default_rng(0)
+    color = rng.random((9000, 7, 3), np.float32)
+    reducer = Reducer((9000, 7))
+    passed = np.concatenate(list(reducer.passing(np.array_split(color, 97))))
+    assert np.array_equal(passed, color)
+    reduced = reducer.color()
+    assert reduced.shape == (3000, 3, 3)
+    np.testing.assert_allclose(reduced[0, 0], color[:3, :3].mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(reduced[-1, -1], color[-3:, 6:].mean((0, 1)), rtol=1e-5)

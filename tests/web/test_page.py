@@ -15,8 +15,6 @@ from tests.golden import DATA
 from tests.waiting import wait_for
 from tests.web.server import Server, serving
 
-pytest.importorskip("fastapi", reason="needs the extra for the server")
-
 
 @pytest.fixture(scope="module")
 def server(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -62,6 +60,13 @@ def photos(tmp_path: Path) -> list[Path]:
     return found
 
 
+def color_at(card: Any, x: float, y: float) -> tuple[int, ...]:
+    """The pixel that the canvas of a card shows at a place, both coordinates from 0 to 1."""
+    read = """(canvas, [x, y]) => [...canvas.getContext('2d').getImageData(
+        Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1).data]"""
+    return tuple(card.locator("canvas").evaluate(read, [x, y]))
+
+
 def test_photos_are_upscaled_and_looked_at(page: Any, photos: list[Path], tmp_path: Path) -> None:
     assert "token" not in page.url
     page.select_option("#scale", "2")
@@ -70,14 +75,24 @@ def test_photos_are_upscaled_and_looked_at(page: Any, photos: list[Path], tmp_pa
     card = page.locator(".job").first
     assert "120 × 80 px" in card.locator(".state").inner_text()
     assert page.locator("#jobs img[src=x]").count() == 0
-    slider = card.locator(".slider input")
-    slider.focus()
-    slider.press("Home")
-    assert card.locator(".before").evaluate("image => image.style.clipPath") == "inset(0px 100% 0px 0px)"
-    slider.press("End")
-    assert card.locator(".before").evaluate("image => image.style.clipPath") == "inset(0px 0% 0px 0px)"
-    assert card.locator(".before").evaluate("image => image.naturalWidth") == 60
-    assert card.locator(".after").evaluate("image => image.naturalWidth") == 120
+    card.scroll_into_view_if_needed()
+    position = card.locator(".position")
+    until(page, lambda: "upscaled" in (card.locator("canvas").get_attribute("aria-label") or ""))
+    until(page, lambda: color_at(card, 0.5, 0.5) != (0, 0, 0, 0))
+    position.focus()
+    position.press("Home")
+    until(page, lambda: card.locator(".divider").evaluate("divider => divider.style.left") == "0%")
+    upscaled = color_at(card, 0.3, 0.4)
+    position.press("End")
+    until(page, lambda: card.locator(".divider").evaluate("divider => divider.style.left") == "100%")
+    assert color_at(card, 0.3, 0.4) != upscaled, "the divider shows the input in place of the result"
+    card.locator(".stage").hover()
+    page.mouse.wheel(0, -100)
+    page.mouse.wheel(0, 100)
+    assert "scrolled" in card.locator(".stage").get_attribute("class"), "the wheel scrolls the page"
+    card.locator(".actual").click()
+    assert "scrolled" not in card.locator(".stage").get_attribute("class")
+    assert card.locator(".zoom").inner_text() == "100 %"
     with page.expect_download() as started:
         card.locator(".download").click()
     started.value.save_as(tmp_path / "result.png")

@@ -22,16 +22,16 @@ RowReader = Callable[[int, int], FloatImage]
 Channels = NDArray[np.float64]
 
 
-def fixed_bands(bands: Iterable[FloatImage], reference: RowReader, fix: ColorFix) -> Iterator[FloatImage]:
+def fixed_bands(steps: Iterable[FloatImage | None], reference: RowReader, fix: ColorFix) -> Iterator[FloatImage | None]:
     """Bands of a result (H, W, 3), from top to bottom, with the colours of the upsampled input.
 
-    `reference` gives the rows of the input from one place to another.
+    `reference` gives the rows of the input from one place to another. None, a step without a band, is passed on.
     """
     if fix == "adain":
-        return _match_statistics(bands, reference)
+        return _match_statistics(steps, reference)
     if fix == "wavelet":
-        return _exchange_low_frequencies(bands, reference)
-    return iter(bands)
+        return _exchange_low_frequencies(steps, reference)
+    return iter(steps)
 
 
 class _Moments:
@@ -57,7 +57,7 @@ class _Moments:
         return np.sqrt(np.maximum(self._squares / self._count - np.square(self.mean), 0) + EPSILON)
 
 
-def _match_statistics(bands: Iterable[FloatImage], reference: RowReader) -> Iterator[FloatImage]:
+def _match_statistics(steps: Iterable[FloatImage | None], reference: RowReader) -> Iterator[FloatImage | None]:
     """Each channel's mean and standard deviation as in the reference (AdaIN, Huang and Belongie 2017, eq. 8).
 
     They are known when the last band has come: until then bands wait on disk where there are many. Raises
@@ -66,12 +66,16 @@ def _match_statistics(bands: Iterable[FloatImage], reference: RowReader) -> Iter
     own, wanted = _Moments(), _Moments()
     lengths, top = [], 0
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
-        for band in bands:
+        for band in steps:
+            if band is None:
+                yield None
+                continue
             own.add(band)
             wanted.add(reference(top, top + len(band)))
             _append(waiting, band)
             lengths.append(band.shape)
             top += len(band)
+            yield None
         gain = wanted.deviation / own.deviation
         offset = (wanted.mean - own.mean * gain).astype(np.float32)
         waiting.seek(0)
@@ -90,7 +94,7 @@ def _append(waiting: IO[bytes], band: FloatImage) -> None:
         ) from error
 
 
-def _exchange_low_frequencies(bands: Iterable[FloatImage], reference: RowReader) -> Iterator[FloatImage]:
+def _exchange_low_frequencies(steps: Iterable[FloatImage | None], reference: RowReader) -> Iterator[FloatImage | None]:
     """The high frequencies of the result on the low ones of the reference.
 
     Five levels of the à-trous transform: a binomial 3x3 kernel whose taps move apart by a factor of two. A row's
@@ -98,7 +102,10 @@ def _exchange_low_frequencies(bands: Iterable[FloatImage], reference: RowReader)
     """
     result = missing = np.zeros((0, 0, 3), np.float32)
     begin = done = 0  # of the rows at hand, and of those that are still to be yielded
-    for band in bands:
+    for band in steps:
+        if band is None:
+            yield None
+            continue
         difference = reference(begin + len(result), begin + len(result) + len(band)) - band
         result = np.concatenate((result, band)) if len(result) else band
         missing = np.concatenate((missing, difference)) if len(missing) else difference

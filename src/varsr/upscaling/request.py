@@ -77,15 +77,22 @@ class Result:
     source: Photo | None
     size: Size
     tiles: int
-    _bands: Iterator[FloatImage]
+    _steps: Iterator[FloatImage | None]
+
+    def steps(self) -> Iterator[FloatImage | None]:
+        """`bands`, and None wherever more is computed without a further row being final.
+
+        Between two steps the same model may upscale other images, or the result may be given up.
+        """
+        return self._steps
 
     def bands(self) -> Iterator[FloatImage]:
         """The colour in bands of rows from top to bottom, each (rows, W, 3) in [0, 1]."""
-        return self._bands
+        return (band for band in self._steps if band is not None)
 
     def photo(self) -> Photo:
         """The whole result with everything that belongs to it."""
-        color = np.concatenate(list(self._bands))  # raises where the request was refused
+        color = np.concatenate(list(self.bands()))  # raises where the request was refused
         assert self.source is not None
         return replace(self.source.with_color(color), more_frames=())
 

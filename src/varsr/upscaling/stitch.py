@@ -47,11 +47,15 @@ class Stitcher:
         self._pixels = BandBlend(width * self._stride, 3)
         self._finished = 0
 
-    def bands(self, latents: Iterator[FloatImage]) -> Iterator[FloatImage]:
-        """Bands of rows (rows, W, 3) from top to bottom; `latents` are those of the tiles, each (P, P, Z)."""
+    def steps(self, latents: Iterator[FloatImage]) -> Iterator[FloatImage | None]:
+        """Bands of rows (rows, W, 3) from top to bottom, and None after each tile, when the caller may do other work.
+
+        `latents` are those of the tiles, each (P, P, Z).
+        """
         coming = [tile.top for tile in self._tiles[1:]] + [self._bottom]
         for tile, values, next_top in zip(self._tiles, latents, coming, strict=True):
             self._latent.add(tile, values)
+            yield None
             yield from self._decoded_above(next_top)
 
     def _decoded_above(self, final: int) -> Iterator[FloatImage]:

@@ -46,6 +46,13 @@ class _Refused:
     error: Exception
 
 
+class _End:
+    """The end of an iterator whose items may be None."""
+
+
+_END = _End()
+
+
 class UpscaleStream(Iterator["Result | T"], Generic[T]):
     """Results in the order of their requests; anything that is not an image comes back in its place.
 
@@ -76,7 +83,7 @@ class UpscaleStream(Iterator["Result | T"], Generic[T]):
         if not isinstance(item, _Planned):
             return item
         self._counter = item.image.progress
-        return Result(item.request, item.photo, item.layout.size, len(item.layout.tiles), self._bands(item))
+        return Result(item.request, item.photo, item.layout.size, len(item.layout.tiles), self._steps(item))
 
     def _entry(self, item: T) -> Entry[T | _Planned | _Refused]:
         """Something pulled: a request planned, anything else as it is."""
@@ -106,36 +113,38 @@ class UpscaleStream(Iterator["Result | T"], Generic[T]):
         )
         return Entry(_Planned(request, photo, layout, settings, image), image)
 
-    def _bands(self, planned: _Planned) -> Iterator[FloatImage]:
-        """The colour in bands of rows, computed as they are asked for."""
+    def _steps(self, planned: _Planned) -> Iterator[FloatImage | None]:
+        """The colour in bands of rows, computed as they are asked for, and None where the caller may do other work."""
         image, layout = planned.image, planned.layout
         image.progress.begin()
         realism = planned.settings.realism
         stitcher = Stitcher(self._engine, image.source, layout.tiles, layout.windows, realism, image.progress)
-        stitched = stitcher.bands(self._scheduler.latents(image))
+        stitched = stitcher.steps(self._scheduler.latents(image))
         with memory_errors(self._engine.device):
             yield from self._timed(
                 map(_checked, fixed_bands(stitched, image.source.inside, planned.settings.color_fix))
             )
 
-    def _timed(self, bands: Iterator[FloatImage]) -> Iterator[FloatImage]:
-        """The same bands; the time that each takes is counted, but for what was spent on waiting for requests."""
+    def _timed(self, steps: Iterator[FloatImage | None]) -> Iterator[FloatImage | None]:
+        """The same steps; the time that each takes is counted, but for what was spent on waiting for requests."""
         while True:
             began, waited = time.monotonic(), self._scheduler.waited
-            band = next(bands, None)
+            step = next(steps, _END)
             self.busy += time.monotonic() - began - (self._scheduler.waited - waited)
-            if band is None:
+            if isinstance(step, _End):
                 return
-            yield band
+            yield step
 
 
-def _raising(error: Exception) -> Iterator[FloatImage]:
+def _raising(error: Exception) -> Iterator[FloatImage | None]:
     raise error
     yield  # a generator: what it raises is raised where its first band is asked for
 
 
-def _checked(band: FloatImage) -> FloatImage:
+def _checked(band: FloatImage | None) -> FloatImage | None:
     """A band in [0, 1]. Raises `ResultError` where the model computed values that are not numbers."""
+    if band is None:
+        return None
     if not np.isfinite(band).all():
         raise ResultError(
             "The model computed values that are not numbers.",

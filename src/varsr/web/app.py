@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from varsr import __version__
 from varsr.errors import VarsrError, as_varsr_error
@@ -18,13 +19,16 @@ from varsr.web.guard import Guard
 
 _REASONS = {404: "There is nothing here.", 405: "This is not done here."}
 _STATIC = {
-    "index.html": "text/html; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "app.css": "text/css; charset=utf-8",
+    "index.html": ("varsr.web.static", "text/html; charset=utf-8"),
+    "app.js": ("varsr.web.static", "text/javascript; charset=utf-8"),
+    "app.css": ("varsr.web.static", "text/css; charset=utf-8"),
+    "viewer.js": ("varsr.comparison.assets", "text/javascript; charset=utf-8"),
+    "viewer.css": ("varsr.comparison.assets", "text/css; charset=utf-8"),
 }
+"""The page's files: the packages that hold them, and their media types."""
 
 
-def create_app(server: Server, hosts: Sequence[str], token: str | None, root_path: str = "") -> FastAPI:
+def create_app(server: Server, hosts: Sequence[str], token: str | None, root_path: str = "") -> ASGIApp:
     """The application of a server that answers to `hosts`, and with a `token` only to whoever has it."""
     app = FastAPI(title="varsr", version=__version__, docs_url=None, redoc_url=None, root_path=root_path)
     app.openapi_version = "3.0.3"  # the newest that Swagger UI's package knows
@@ -37,7 +41,7 @@ def create_app(server: Server, hosts: Sequence[str], token: str | None, root_pat
 
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:
-        return _static(name) if name in _STATIC else JSONResponse({"error": "There is nothing here."}, 404)
+        return _static(name) if name in _STATIC else JSONResponse({"error": _REASONS[404]}, 404)
 
     @app.get("/healthz", summary="Whether the server answers.")
     def health() -> dict[str, str]:
@@ -53,9 +57,7 @@ def create_app(server: Server, hosts: Sequence[str], token: str | None, root_pat
 
     @app.exception_handler(HTTPException)
     def not_there(_: Request, error: HTTPException) -> Response:
-        reason = {404: "There is nothing here.", 405: "This is not done here."}.get(
-            error.status_code, str(error.detail)
-        )
+        reason = _REASONS.get(error.status_code, str(error.detail))
         return JSONResponse({"error": reason, "advice": "See /docs."}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -66,9 +68,9 @@ def create_app(server: Server, hosts: Sequence[str], token: str | None, root_pat
     def unforeseen(_: Request, error: Exception) -> Response:
         return answer(as_varsr_error(error))
 
-    app.add_middleware(Guard, hosts=hosts, token=token)
-    return app
+    return Guard(app, hosts, token, root_path)  # around all, so that answers to what is unforeseen have its headers too
 
 
 def _static(name: str) -> Response:
-    return Response(files("varsr.web.static").joinpath(name).read_bytes(), media_type=_STATIC[name])
+    package, media_type = _STATIC[name]
+    return Response(files(package).joinpath(name).read_bytes(), media_type=media_type)

@@ -37,8 +37,9 @@ class Guard:
     `Authorization: Bearer TOKEN`.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str | None, root_path: str) -> None:
         self._app, self._hosts, self._token = app, {host.lower() for host in hosts}, token
+        self._root_path = root_path
         self._session = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +72,7 @@ class Guard:
             return _refused(403, "Requests from other sites are refused.", "Use the server's own page.")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["method"] != "GET":
             return _refused(403, "Requests from other sites are refused.", "Use the server's own page.")
-        if self._token is None or _path_of(scope) == "/healthz":
+        if self._token is None or self._path_of(scope) == "/healthz":
             return None
         return self._ask_for_token(scope, headers)
 
@@ -91,16 +92,15 @@ class Guard:
     def _with_cookie(self, scope: Scope, query: dict[str, list[str]]) -> Response:
         """The same address without its token, and the cookie in its place."""
         rest = urlencode([(name, value) for name, values in query.items() if name != "token" for value in values])
-        path = scope.get("root_path", "") + "/" + _path_of(scope).lstrip("/")  # of this server, not //elsewhere
+        path = self._root_path + "/" + self._path_of(scope).lstrip("/")  # of this server, not //elsewhere
         answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
         answer.set_cookie(COOKIE, self._session, httponly=True, samesite="strict", path="/")
         return answer
 
-
-def _path_of(scope: Scope) -> str:
-    """The path below that of a proxy."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path
+    def _path_of(self, scope: Scope) -> str:
+        """The path below that of a proxy."""
+        path: str = scope["path"].removeprefix(self._root_path)
+        return path
 
 
 def _name_of(host: str) -> str:

@@ -18,24 +18,40 @@ from varsr.tiling.array import FloatImage
 LONGEST = 4096
 
 
-class Sampler:
-    """Keeps of a result of (height, width) every so many rows and columns, so that it is at most `LONGEST` long."""
+class Reducer:
+    """Makes of a result of (height, width) one at most `LONGEST` long, of the means of squares, as its bands pass."""
 
     def __init__(self, size: Size) -> None:
         self._step = math.ceil(max(size) / LONGEST)
-        self._kept: list[FloatImage] = []
+        self._waiting: list[FloatImage] = []
+        self._reduced: list[FloatImage] = []
 
     def passing(self, bands: Iterable[FloatImage]) -> Iterator[FloatImage]:
         """The same bands of rows (rows, W, 3), looked at as they pass."""
-        top = 0
         for band in bands:
-            self._kept.append(band[-top % self._step :: self._step, :: self._step].copy())
-            top += len(band)
+            self._waiting.append(band)
+            self._reduce(whole_squares=True)
             yield band
 
     def color(self) -> FloatImage:
-        """The rows and columns that were kept."""
-        return np.concatenate(self._kept)
+        """The reduced result, of the bands that have passed."""
+        self._reduce(whole_squares=False)
+        return np.concatenate(self._reduced)
+
+    def _reduce(self, whole_squares: bool) -> None:
+        rows = np.concatenate(self._waiting) if self._waiting else np.zeros((0, 1, 3), np.float32)
+        count = len(rows) - len(rows) % self._step if whole_squares else len(rows)
+        self._waiting = [rows[count:]] if count < len(rows) else []
+        if count:
+            self._reduced.append(_means(_means(rows[:count], self._step, axis=0), self._step, axis=1))
+
+
+def _means(values: FloatImage, step: int, axis: int) -> FloatImage:
+    """The means of every `step` rows or columns; the last is that of fewer."""
+    starts = np.arange(0, values.shape[axis], step)
+    counts = np.minimum(step, values.shape[axis] - starts).astype(np.float32)
+    sums = np.add.reduceat(values, starts, axis=axis)
+    return sums / counts.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
 
 
 def write_preview(photo: Photo, path: Path) -> None:

@@ -29,12 +29,12 @@ from varsr.upscaling.request import Request
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
 from varsr.web.decoder import Decoder
 from varsr.web.limits import Limits
-from varsr.web.preview import Sampler, write_preview
+from varsr.web.preview import Reducer, write_preview
 from varsr.web.spool import Spool
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 MUCH_SMALLER = 4
-"""Times by which a job is smaller than the one at work, to be done between two of its bands."""
+"""Times by which a job is smaller than the one at work, to be done between two of its tiles."""
 
 
 @dataclass(frozen=True)
@@ -230,22 +230,23 @@ class Queue:
             job.progress = progress
 
         requests = [Request(frame, target, wish.options, show) for frame in photo.frames]
-        results = (self._bands(job, found.bands(), may_pause) for found in upscaler.upscale_many(requests))
-        sampler = Sampler(target)
-        first = sampler.passing(next(results))
+        results = (self._bands(job, found.steps(), may_pause) for found in upscaler.upscale_many(requests))
+        reduced = Reducer(target)
+        first = reduced.passing(next(results))
         if not photo.more_frames and wish.format.name in rows.FORMATS:
             write_bands(photo, target, first, result, wish.encoding)
         else:
             colors = (np.concatenate(list(bands)) for bands in chain([first], results))
             one, *others = [frame.with_color(color) for frame, color in zip(photo.frames, colors, strict=True)]
             write_photo(replace(one, more_frames=tuple(others)), result, wish.encoding)
-        write_preview(photo.with_color(sampler.color()), self._spool.path(f"{job.id}-after.jpg"))
+        write_preview(photo.with_color(reduced.color()), self._spool.path(f"{job.id}-after.jpg"))
         job.result = result
 
-    def _bands(self, job: Job, bands: Iterator[FloatImage], may_pause: bool) -> Iterator[FloatImage]:
-        """The bands of a result; between two of them a much smaller job may be done."""
-        for band in bands:
-            yield band
+    def _bands(self, job: Job, steps: Iterator[FloatImage | None], may_pause: bool) -> Iterator[FloatImage]:
+        """The bands of a result; between two steps, tiles most of them, a much smaller job may be done."""
+        for band in steps:
+            if band is not None:
+                yield band
             if not job.wanted:
                 raise _CancelledError
             if may_pause and (smaller := self._much_smaller(job)):

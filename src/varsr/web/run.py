@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import uvicorn
@@ -10,6 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from varsr.web.limits import Limits
 
+FILES_BESIDE_CONNECTIONS = 256
 SECONDS_FOR_REQUESTS = 5
 """Until requests at work are cut off when the server ends."""
 
@@ -55,6 +57,7 @@ def protocol_of(limits: Limits) -> type[H11Protocol]:
 
 def run(app: Any, host: str, port: int, limits: Limits) -> None:
     """Serve until the process is told to end; requests at work get some seconds."""
+    _allow_open_files(limits.connections + FILES_BESIDE_CONNECTIONS)
     config = uvicorn.Config(
         app,
         host=host,
@@ -70,3 +73,15 @@ def run(app: Any, host: str, port: int, limits: Limits) -> None:
         h11_max_incomplete_event_size=32 << 10,
     )
     uvicorn.Server(config).run()
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the process's own limit of open files, which many systems set to 1,024, as far as it may be."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,6 +1,8 @@
 const images = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
-const viewer = new Viewer(element("stage"), element("position"), (percent) => { element("zoom").textContent = `${percent} %`; });
+const viewer = new Viewer(element("stage"), element("position"), {
+  onzoom: (percent) => { element("zoom").textContent = `${percent} %`; },
+});
 let current = 0;
 
 function choose(left, right) {

@@ -1,17 +1,19 @@
 "use strict";
 
 /* Layers of an image on a canvas with a divider between two of them: move, zoom, divide. `stage` holds the canvas and
-   the divider, `position` is the range that moves the divider from the keyboard, `onzoom` hears of every zoom in %. */
+   the divider, `position` is the range that moves the divider from the keyboard, `onzoom` hears of every zoom in %.
+   On a page that scrolls, wheel and finger scroll it until the image is zoomed into (with Ctrl, a button or a pinch). */
 class Viewer {
   static KEPT_TILES = 120;
 
-  constructor(stage, position, onzoom = () => {}) {
+  constructor(stage, position, { onzoom, pageScrolls = false }) {
     this.stage = stage;
     this.canvas = stage.querySelector("canvas");
     this.context = this.canvas.getContext("2d");
     this.handle = stage.querySelector(".divider");
     this.position = position;
     this.onzoom = onzoom;
+    this.pageScrolls = pageScrolls;
     this.image = { width: 1, height: 1, layers: [] };
     Object.assign(this, { left: 0, right: 1, scale: 1, x: 0, y: 0, divider: 0.5, fitted: true, waiting: false });
     this.bitmaps = new Map();
@@ -76,6 +78,7 @@ class Viewer {
     const { width, height } = this.image, margin = 40;
     this.x = Math.min(this.canvas.clientWidth - margin, Math.max(margin - width * this.scale, this.x));
     this.y = Math.min(this.canvas.clientHeight - margin, Math.max(margin - height * this.scale, this.y));
+    this.stage.classList.toggle("scrolled", this.pageScrolls && this.fitted);
     this.onzoom(Math.round(this.scale * (window.devicePixelRatio || 1) * 100));
     this.draw();
   }
@@ -160,6 +163,7 @@ class Viewer {
       canvas.addEventListener(kind, (event) => pointers.delete(event.pointerId));
     }
     this.stage.addEventListener("wheel", (event) => {
+      if (this.pageScrolls && this.fitted && !event.ctrlKey) return;
       event.preventDefault();
       const box = canvas.getBoundingClientRect();
       this.zoomTo(this.scale * Math.exp(-event.deltaY / 400), event.clientX - box.left, event.clientY - box.top);

@@ -12,9 +12,22 @@ function options() {
   return found;
 }
 
-async function refusal(answer) {
-  const said = await answer.json().catch(() => ({}));
-  return [said.error || `The server answered ${answer.status}.`, said.advice].filter(Boolean).join(" ");
+function refusal(answer) {
+  return [answer.body.error || `The server answered ${answer.status}.`, answer.body.advice].filter(Boolean).join(" ");
+}
+
+/* Send a file; only XMLHttpRequest says how much of it is sent. */
+function send(file, wish, onshare) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", `${api}jobs?${wish}`);
+    request.setRequestHeader("content-type", file.type.startsWith("image/") ? file.type : "application/octet-stream");
+    request.responseType = "json";
+    request.upload.onprogress = (event) => { if (event.lengthComputable) onshare(event.loaded / event.total); };
+    request.onload = () => resolve({ status: request.status, body: request.response || {} });
+    request.onerror = () => reject(new Error("The server cannot be reached. Is it running?"));
+    request.send(file);
+  });
 }
 
 async function add(file) {
@@ -24,15 +37,13 @@ async function add(file) {
   try {
     let answer;
     for (;;) {
-      answer = await fetch(`${api}jobs?${wish}`, {
-        method: "POST", body: file, headers: { "content-type": file.type.startsWith("image/") ? file.type : "application/octet-stream" },
-      });
+      answer = await send(file, wish, (share) => show(card, { name: file.name, state: "sending", progress: share }));
       if (answer.status !== 503) break;
       show(card, { name: file.name, state: "waiting", progress: 0 });
       await new Promise((resolve) => setTimeout(resolve, 2000));
     }
-    if (!answer.ok) throw new Error(await refusal(answer));
-    const job = await answer.json();
+    if (answer.status !== 202) throw new Error(refusal(answer));
+    const job = answer.body;
     cards.set(job.id, card);
     card.dataset.id = job.id;
     show(card, job);
@@ -51,47 +62,61 @@ function cardOf(id, name) {
   const card = element("job").content.firstElementChild.cloneNode(true);
   card.querySelector(".name").textContent = name;
   card.querySelector(".remove").addEventListener("click", () => remove(card));
-  const slider = card.querySelector(".slider");
-  slider.querySelector("input").addEventListener("input", (event) => {
-    slider.style.setProperty("--place", `${event.target.value}%`);
-    slider.querySelector(".before").style.clipPath = `inset(0 ${100 - event.target.value}% 0 0)`;
-  });
   if (id) { cards.set(id, card); card.dataset.id = id; }
   element("jobs").prepend(card);
   return card;
 }
 
-const words = { waiting: "Waiting", running: "Upscaling", done: "Done", failed: "Failed", cancelled: "Cancelled" };
+const words = { sending: "Sending", waiting: "Waiting", running: "Upscaling", done: "Done", failed: "Failed", cancelled: "Cancelled" };
 
 function show(card, job) {
   card.className = `job ${job.state}`;
   let text = words[job.state];
+  if (job.state === "sending") text += `: ${Math.round(100 * job.progress)} %`;
   if (job.state === "running") text += `: ${Math.round(100 * job.progress)} %${job.tiles ? ` of ${job.tiles} tiles` : ""}`;
   if (job.state === "done") text += `: ${job.output_size[0]} × ${job.output_size[1]} px`;
   if (job.error) text = [job.error, job.advice].filter(Boolean).join(" ");
   card.querySelector(".state").textContent = text;
   const bar = card.querySelector("progress");
   bar.value = job.progress;
-  bar.hidden = !["waiting", "running"].includes(job.state);
+  bar.hidden = !["sending", "waiting", "running"].includes(job.state);
   bar.setAttribute("aria-label", `Progress of ${job.name}`);
   if (job.state === "done") finish(card, job);
 }
 
 function finish(card, job) {
   const place = `${api}jobs/${encodeURIComponent(job.id)}/`;
-  const slider = card.querySelector(".slider");
-  slider.hidden = false;
-  for (const which of ["before", "after"]) {
-    const image = slider.querySelector(`.${which}`);
-    image.src = `${place}${which}.jpg`;
-    image.alt = which === "before" ? `${job.name}, enlarged as it is` : `${job.name}, upscaled`;
-  }
+  comparable(card, job, ["before", "after"].map((which) => `${place}${which}.jpg`));
   const download = card.querySelector(".download");
   download.href = `${place}result`;
   download.download = job.result_name;
   download.hidden = false;
   element("all").hidden = false;
   say(`${job.name} is done.`);
+}
+
+/* Compare input and result in a card, from the moment on that it is scrolled to. */
+function comparable(card, job, [before, after]) {
+  const comparison = card.querySelector(".comparison"), stage = comparison.querySelector(".stage");
+  const [width, height] = job.output_size;
+  comparison.hidden = false;
+  stage.style.aspectRatio = `${width} / ${height}`;
+  new IntersectionObserver((entries, observer) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    const zoom = comparison.querySelector(".zoom");
+    const viewer = new Viewer(stage, comparison.querySelector(".position"), {
+      onzoom: (percent) => { zoom.textContent = `${percent} %`; }, pageScrolls: true,
+    });
+    comparison.querySelector(".fit").onclick = () => viewer.fit();
+    comparison.querySelector(".actual").onclick = () => viewer.actual();
+    comparison.addEventListener("keydown", (event) => {
+      if (!event.ctrlKey && !event.metaKey && !event.altKey && viewer.press(event)) event.preventDefault();
+    });
+    const layers = [{ label: `${job.name}, enlarged as it is`, overview: before, tiles: [] },
+      { label: `${job.name}, upscaled`, overview: after, tiles: [] }];
+    viewer.show({ width, height, layers });
+  }).observe(stage);
 }
 
 function follow(id) {
