@@ -18,6 +18,10 @@ class VarsrError(Exception):
         super().__init__(sentence)
         self.advice = advice
 
+    def about(self, named: str, meant: str) -> VarsrError:
+        """The same error with another name for what it is about."""
+        return _restored(type(self), str(self).replace(named, meant), self.advice.replace(named, meant))
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between processes, whatever arguments the class takes."""
         return _restored, (type(self), str(self), self.advice)

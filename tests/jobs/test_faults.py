@@ -96,12 +96,12 @@ def test_damaged_files(upscaler: Upscaler, tmp_path: Path, suffix: str) -> None:
     assert len(outcomes) == MUTANTS
     for outcome in outcomes:
         if outcome.status == "done":
-            with Image.open(outcome.job.target) as image:
+            with Image.open(outcome.job.target_file) as image:
                 image.load()
         else:
             assert isinstance(outcome.error, InputError)
             assert "\n" not in str(outcome.error)
-            assert not outcome.job.target.exists()
+            assert not outcome.job.target_file.exists()
     done = {outcome.job.target for outcome in outcomes if outcome.status == "done"}
     assert set(out.iterdir() if out.exists() else ()) == done
 
@@ -247,7 +247,7 @@ def test_a_shared_batch_that_fails_costs_one_picture(
             (tmp_path / f"{number}.png").write_bytes(sample("png"))
         jobs.append(Job(tmp_path / f"{number}.png", tmp_path / f"{number}_out.png"))
     assert [outcome.status for outcome in do(upscaler, jobs)] == ["done"] * 3
-    expected = [job.target.read_bytes() for job in jobs]
+    expected = [job.target_file.read_bytes() for job in jobs]
     latents = Engine.latents
 
     def fail_for_red(engine: Engine, batch: TileBatch, size: int) -> Generator[Step, None, FloatImages]:
@@ -259,4 +259,4 @@ def test_a_shared_batch_that_fails_costs_one_picture(
     outcomes = do(upscaler, jobs, Policy(overwrite=True))
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     assert isinstance(outcomes[1].error, UnforeseenError)
-    assert [job.target.read_bytes() for job in jobs] == expected
+    assert [job.target_file.read_bytes() for job in jobs] == expected

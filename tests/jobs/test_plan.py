@@ -86,7 +86,7 @@ def test_patterns_that_no_shell_expanded(tmp_path: Path) -> None:
 def test_a_tree_is_kept_under_the_output_folder(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.jpg", "deep/er/a.jpg")
     jobs = list(plan([tmp_path / "in"], True, Naming(folder=tmp_path / "out"), VALUES))
-    assert [str(job.target.relative_to(tmp_path)) for job in jobs] == ["out/a_x4.jpg", "out/deep/er/a_x4.jpg"]
+    assert [str(job.target_file.relative_to(tmp_path)) for job in jobs] == ["out/a_x4.jpg", "out/deep/er/a_x4.jpg"]
 
 
 @pytest.mark.parametrize("label", ["x4", "x2", "x2.5", "w800", "h600", "l1200", "12mp", "0.3mp"])
@@ -210,7 +210,7 @@ def test_a_list_is_data(tmp_path: Path) -> None:
     """Patterns in it are names, blank lines are nothing, and bytes that are no text arrive whole."""
     names = tmp_path / "names"
     names.write_bytes(b"*.jpg\n\ncaf\xe9.png\r\nlast")
-    assert [os.fsencode(path) for path in names_in(names, by_nul=False)] == [b"*.jpg", b"caf\xe9.png", b"last"]
+    assert [os.fsencode(str(path)) for path in names_in(names, by_nul=False)] == [b"*.jpg", b"caf\xe9.png", b"last"]
     names.write_bytes(b"a\nb.jpg\0c.jpg\0")
     assert [str(path) for path in names_in(names, by_nul=True)] == ["a\nb.jpg", "c.jpg"]
     with pytest.raises(InputError, match="cannot be read"):

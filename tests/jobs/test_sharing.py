@@ -64,7 +64,7 @@ def run(upscaler: Upscaler, jobs: list[Job]) -> list[np.ndarray]:
     settings = JobSettings(TargetSize(scale=1), OPTIONS, policy=Policy(overwrite=True))
     outcomes = list(Run(upscaler, jobs, settings))
     assert [outcome.status for outcome in outcomes] == ["done"] * len(jobs)
-    return [np.asarray(Image.open(job.target)) for job in jobs]
+    return [np.asarray(Image.open(job.target_file)) for job in jobs]
 
 
 def test_small_pictures_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
@@ -82,12 +82,12 @@ def test_each_is_what_it_is_alone_to_the_bit(upscaler: Upscaler, tmp_path: Path)
         (alone,) = run(upscaler, [job])
         np.testing.assert_array_equal(alone, expected)
     for job, expected in zip(jobs[3:], run(upscaler, jobs[3:]), strict=True):
-        np.testing.assert_array_equal(np.asarray(Image.open(job.target)), expected)
+        np.testing.assert_array_equal(np.asarray(Image.open(job.target_file)), expected)
 
 
 def test_frames_of_an_animation_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
     side, size = upscaler.model.config.tile_side, upscaler.engine.batch_size
-    frames = [Image.open(job.source).convert("RGB") for job in pictures(tmp_path, [side] * size)]
+    frames = [Image.open(job.source_file).convert("RGB") for job in pictures(tmp_path, [side] * size)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
     run(upscaler, [Job(tmp_path / "a.webp", tmp_path / "b.webp")])
     assert batches == [size]
@@ -95,7 +95,7 @@ def test_frames_of_an_animation_share_batches(upscaler: Upscaler, tmp_path: Path
 
 def test_a_damaged_picture_between_them_is_its_own_failure(upscaler: Upscaler, tmp_path: Path) -> None:
     jobs = pictures(tmp_path, [upscaler.model.config.tile_side] * 5)
-    jobs[2].source.write_bytes(jobs[2].source.read_bytes()[:60])
+    jobs[2].source_file.write_bytes(jobs[2].source_file.read_bytes()[:60])
 
     outcomes = list(Run(upscaler, jobs, JobSettings(TargetSize(scale=1), OPTIONS)))
     assert [outcome.status for outcome in outcomes] == ["done", "done", "failed", "done", "done"]
@@ -151,7 +151,7 @@ def test_what_fails_beside_the_program_is_the_pictures_failure(
     monkeypatch.setattr(upscaler.model, "generate", scarce)
     (job,) = pictures(tmp_path, [40])
     seen: list[Progress] = []
-    with pytest.raises(TooLittleMemoryError), Image.open(job.source) as image:
+    with pytest.raises(TooLittleMemoryError), Image.open(job.source_file) as image:
         upscaler.upscale(image, 2, OPTIONS, seen.append)
     assert {progress.done for progress in seen} == {0}, "what was not done is not counted"
 

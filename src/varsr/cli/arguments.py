@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,36 +12,45 @@ from varsr.choices import CmykName, TiffCompression
 from varsr.errors import OutputError, RequestError, describe
 from varsr.images.encoding import Encoding
 from varsr.images.formats import BY_SUFFIX, DEFAULT_PNG_LEVEL
+from varsr.jobs.listing import is_folder
 from varsr.jobs.naming import FALLBACK, format_named
 from varsr.jobs.plan import Job
 from varsr.jobs.preflight import check_folder, check_target
+from varsr.storage import objects
+from varsr.storage.address import Place, Remote, place_of
 from varsr.storage.local import is_special
 from varsr.storage.streams import STREAM
 
 PAGES = (".html", ".htm")
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def input_paths(inputs: Sequence[str]) -> list[Path]:
-    """The inputs as paths. Raises `RequestError` for one that is empty or an address on the web."""
-    for given in inputs:
-        if not given:
-            raise RequestError("An input is empty.", "Name a file or a folder.")
-        if _ADDRESS.match(given):
-            raise RequestError(
-                f"{given} is an address on the web, not a file.", "Download it: curl -s URL | varsr upscale - -o FILE"
-            )
-    return [Path(given) for given in inputs]
+def input_places(inputs: Sequence[str]) -> list[Place]:
+    """The inputs as paths and addresses. Raises `RequestError` for one that is empty or not allowed."""
+    if not all(inputs):
+        raise RequestError("An input is empty.", "Name a file or a folder.")
+    return [place_of(given) for given in inputs]
 
 
-def output_folder(given: str | None) -> Path | None:
+def output_folder(given: str | None) -> Place | None:
     """The folder for results. Raises where it has no name, or where nothing can be written into it."""
     if given is None:
         return None
     if not given:
         raise RequestError("The folder for results is empty.", "Name one after -d.")
-    folder = Path(given)
+    folder = place_of(given)
+    if not isinstance(folder, Remote):
+        return local_folder(folder)
+    if folder.is_web:
+        raise RequestError("Nothing can be written to the web.", "Name a folder, or one of a storage.")
+    objects.check_container(folder)
+    return replace(folder, key=folder.key.rstrip("/"))
+
+
+def local_folder(folder: Path) -> Path:
+    """A folder of this machine for results. Raises where nothing can be written into it."""
+    if isinstance(place_of(str(folder)), Remote):
+        raise RequestError("The folder for results is on this machine here.", "Name one of its folders.")
     check_folder(folder)
     return folder
 
@@ -81,24 +89,26 @@ def check_combination(
         raise RequestError("--overwrite replaces what --skip-existing leaves.", "Use one of them.")
 
 
-def single_job(inputs: Sequence[Path], output: str, encoding: Encoding) -> Job:
+def single_job(inputs: Sequence[Place], output: str, encoding: Encoding) -> Job:
     """The job of one input whose result has a name of its own. Raises where that cannot be."""
     if not output:
         raise RequestError("The output is empty.", "Name a file after -o, or - for standard output.")
-    if len(inputs) > 1 or (inputs[0] != STREAM and inputs[0].is_dir()):
+    if len(inputs) > 1 or (inputs[0] != STREAM and is_folder(inputs[0])):
         raise RequestError("-o names one file, and there are several inputs.", "Use --output-dir.")
     if output in _STANDARD_OUTPUT:
         return Job(inputs[0], _standard_output(encoding))
-    target = Path(output)
-    if output.endswith("/") or target.is_dir():
+    target = place_of(output)
+    if output.endswith("/") or is_folder(target):
         raise OutputError(f"{output} is a folder.", "Use --output-dir for a folder, and -o for a file.")
-    for_device(encoding, inputs[0], target).of(target)
+    if isinstance(target, Remote) and not target.is_web:
+        objects.check_container(target)
+    for_device(encoding, inputs[0], target).of(Path(target.name))
     return Job(inputs[0], target)
 
 
-def for_device(encoding: Encoding, source: Path, target: Path) -> Encoding:
+def for_device(encoding: Encoding, source: Place, target: Place) -> Encoding:
     """The encoding of a result for a pipe or device, which takes the input's format where no other is given."""
-    if encoding.format is not None or target.suffix or not is_special(target):
+    if encoding.format is not None or target.suffix or isinstance(target, Remote) or not is_special(target):
         return encoding
     return replace(encoding, format=BY_SUFFIX.get(source.suffix.lower(), BY_SUFFIX[FALLBACK]))
 

@@ -11,6 +11,10 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 def say_estimate(estimate: Estimate, pace_key: str, model: str) -> None:
     """Say on standard error how much there is to do, and for how long."""
+    if estimate.remote:
+        messages.say(f"{_counted(estimate.remote, 'image')} to fetch and upscale, of sizes that are not known yet.")
+    if estimate.remote and not estimate.images + estimate.unfit + estimate.larger:
+        return
     about = "about " if estimate.sampled else ""
     text = f"{about}{_counted(estimate.images, 'image')} to upscale"
     if estimate.images:

@@ -130,7 +130,7 @@ FilesFrom = Annotated[
 ]
 NullSeparated = Annotated[bool, _option("--null", "-0", panel=_FILES, help="Names in the list end with NUL.")]
 Base = Annotated[
-    Path | None,
+    str | None,
     _option("--base", panel=_FILES, help="Folder whose tree the list's files keep below --output-dir."),
 ]
 Overwrite = Annotated[bool, _option("--overwrite", panel=_FILES, help="Replace outputs that exist.")]
@@ -158,7 +158,7 @@ ComparePage = Annotated[
     _option("--compare", panel=_FILES, help="Also write a page (.html) on which inputs and results are compared."),
 ]
 ReportPath = Annotated[
-    Path | None,
+    str | None,
     _option("--report", panel=_FILES, help="Append a JSON object per line for each file to this report."),
 ]
 Json = Annotated[bool, _option("--json", panel=_FILES, help="Print one JSON object per line for each file.")]

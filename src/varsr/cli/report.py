@@ -11,7 +11,8 @@ from varsr.cli.console import in_words, messages, one_line
 from varsr.jobs.estimate import Census
 from varsr.jobs.outcome import Outcome, Policy, Status
 from varsr.jobs.plan import Job
-from varsr.jobs.report import ReportFile, record
+from varsr.jobs.report import Report, record
+from varsr.jobs.targets import Targets
 from varsr.storage.streams import STREAM
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ SOME_FAILED = 1
 
 def announce(jobs: Iterable[Job], as_json: bool, policy: Policy) -> Census:
     """Print what would be done; return the census of the images to upscale."""
-    census = Census()
+    census, targets = Census(), Targets()
     for job in jobs:
-        exists = job.problem is None and job.target.exists()
+        exists = job.problem is None and targets.exist(job.target)
         if as_json:
             print(json.dumps({"input": str(job.source), "output": str(job.target), "exists": exists}))
         elif job.problem is not None:
@@ -52,7 +53,7 @@ class OutcomePrinter:
     model: str
     seed: int
     as_json: bool
-    report: ReportFile | None = None
+    report: Report | None = None
 
     def print(self, outcome: Outcome) -> None:
         """Print one outcome."""
@@ -81,6 +82,8 @@ class Tally:
         self.failures: list[AnyOutcome] = []
         self.outdated = 0
         """Skipped jobs whose results were made with other options."""
+        self.retries = 0
+        """Transfers that were tried again."""
 
     def add(self, outcome: AnyOutcome) -> None:
         """Count an outcome."""
@@ -94,8 +97,9 @@ class Tally:
         return sum(self.counts.values())
 
 
-def note_outdated(outcome: Outcome, tally: Tally) -> None:
-    """Count a skipped job whose result was made with other options, and warn of the first."""
+def note_peculiarities(outcome: Outcome, tally: Tally) -> None:
+    """Count transfers tried again, and skipped jobs whose results were made with other options; warn of the first."""
+    tally.retries += outcome.retries
     if not outcome.outdated:
         return
     tally.outdated += 1
@@ -121,7 +125,8 @@ def summarize(tally: Tally, run: Run | WorkerRun, planned: int | None) -> None:
     left = planned - tally.total if planned is not None else 0
     words = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not begun"] if left else [])
     outdated = f" Of the skipped, {tally.outdated} were made with other options." if tally.outdated else ""
-    messages.say(", ".join(words) + "." + outdated)
+    retried = f" {tally.retries} transfers were tried again." if tally.retries else ""
+    messages.say(", ".join(words) + "." + outdated + retried)
     if messages.verbose and counts["done"]:
         rate = 60 * counts["done"] / run.elapsed
         share = run.computing_share

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from varsr.jobs.crew import Crew
     from varsr.jobs.plan import Job, Plan, Source
     from varsr.jobs.prefetch import JobSettings
+    from varsr.storage.address import Place
 
 
 def upscale(
@@ -164,7 +165,8 @@ def upscale(
     from varsr.jobs.crew import crew_of
     from varsr.jobs.prefetch import JobSettings
     from varsr.jobs.provenance import marking
-    from varsr.jobs.report import report_file
+    from varsr.jobs.report import opened_report
+    from varsr.storage.address import place_of
     from varsr.upscaling.upscaler import ModelChoice
 
     if realism is not None and cfg is not None:
@@ -174,7 +176,7 @@ def upscale(
     crew = crew_of(ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile), workers)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:
-        lines = stack.enter_context(report_file(report)) if report else None
+        lines = stack.enter_context(opened_report(place_of(report))) if report else None
         printer = OutcomePrinter(model=chosen, seed=seed, as_json=json, report=lines)
         tally = _run(crew, jobs, total, shared, printer, done, key)
     if compare and done is not None:
@@ -182,28 +184,27 @@ def upscale(
     raise typer.Exit(exit_code(tally, total))
 
 
-def _sources(
-    inputs: Sequence[str], files_from: str | None, null_separated: bool, base: Path | None
-) -> Iterator[Source]:
+def _sources(inputs: Sequence[str], files_from: str | None, null_separated: bool, base: str | None) -> Iterator[Source]:
     """The inputs that are arguments, then those of a list. Raises `RequestError` where there are none."""
-    from varsr.cli.arguments import input_paths
+    from varsr.cli.arguments import input_places
     from varsr.errors import RequestError
     from varsr.jobs.lists import names_in
     from varsr.jobs.plan import given, listed
+    from varsr.storage.address import place_of
 
     if not inputs and files_from is None:
         raise RequestError("There is nothing to upscale.", "Name images or folders, or a list with --files-from.")
     if files_from is None and (null_separated or base):
         raise RequestError("-0 and --base are about a list.", "Name it with --files-from.")
-    arguments = given(input_paths(inputs))
+    arguments = given(input_places(inputs))
     if files_from is None:
         return arguments
-    return chain(arguments, listed(names_in(Path(files_from), null_separated), base))
+    return chain(arguments, listed(names_in(place_of(files_from), null_separated), place_of(base) if base else None))
 
 
 def _plan(
     sources: Iterator[Source],
-    folder: Path | None,
+    folder: Place | None,
     name: str,
     recursive: bool,
     size: TargetSize,
@@ -226,12 +227,12 @@ def _plan(
 
 def _single_job(inputs: Sequence[str], files_from: str | None, output: str, encoding: Encoding) -> tuple[Job, Encoding]:
     """The job of one input whose output has a name of its own, and the encoding that the output asks for."""
-    from varsr.cli.arguments import for_device, input_paths, single_job
+    from varsr.cli.arguments import for_device, input_places, single_job
     from varsr.errors import RequestError
 
     if files_from is not None or not inputs:
         raise RequestError("-o names one file, and needs one input.", "Use --output-dir for those of a list.")
-    job = single_job(input_paths(inputs), output, encoding)
+    job = single_job(input_places(inputs), output, encoding)
     return job, for_device(encoding, job.source, job.target)
 
 
@@ -246,7 +247,7 @@ def _run(
 ) -> Tally:
     """Do the jobs, print each outcome as it comes and count it; note those that are done where a list is given."""
     from varsr.cli.progress import progress_of
-    from varsr.cli.report import Tally, note_outdated, summarize
+    from varsr.cli.report import Tally, note_peculiarities, summarize
     from varsr.jobs.pace import Stopwatch
 
     _greet(crew.choices[0].model or "")
@@ -258,7 +259,7 @@ def _run(
                 stopwatch.add(outcome, run.elapsed)
                 progress.file_done()
                 printer.print(outcome)
-                note_outdated(outcome, tally)
+                note_peculiarities(outcome, tally)
                 if done is not None and outcome.status == "done":
                     done.append(outcome.job)
     finally:  # what is known by then is of use after an interruption too
@@ -274,12 +275,11 @@ def _write_page(path: Path, jobs: Sequence[Job], model: str) -> None:
     from varsr.cli.console import in_words, messages
     from varsr.comparison.layers import Comparison, Layer
     from varsr.comparison.page import write_page
-    from varsr.storage.streams import STREAM
 
     comparisons = [
-        Comparison(job.source.name, (Layer("input", job.source), Layer(model, job.target)))
+        Comparison(job.source.name, (Layer("input", job.source_file), Layer(model, job.target_file)))
         for job in jobs
-        if STREAM not in (job.source, job.target)
+        if job.is_of_files
     ]
     if not comparisons:
         messages.say("Nothing to compare: no result is a file.")

@@ -93,7 +93,7 @@ def watch(
     """
     from contextlib import ExitStack
 
-    from varsr.cli.arguments import encoding_for, output_folder
+    from varsr.cli.arguments import encoding_for, local_folder
     from varsr.cli.console import in_words, messages
     from varsr.cli.report import OutcomePrinter
     from varsr.errors import InputError
@@ -103,15 +103,15 @@ def watch(
     from varsr.jobs.outcome import Policy
     from varsr.jobs.prefetch import JobSettings
     from varsr.jobs.provenance import marking
-    from varsr.jobs.report import report_file
+    from varsr.jobs.report import opened_report
     from varsr.jobs.watch import Watch
+    from varsr.storage.address import place_of
     from varsr.upscaling.upscaler import ModelChoice
     from varsr.weights.registry import default_model, model_label, require_task
 
     if not inbox.is_dir():
         raise InputError(f"{inbox} is not a folder.", "Create it first.")
-    folder = output_folder(output_dir)
-    assert folder is not None
+    folder = local_folder(Path(output_dir))
     places = Places(inbox, folder, failed or inbox / "failed", move_done, tuple(exclude or ()), recursive)
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     chosen = model or default_model()
@@ -149,7 +149,7 @@ def watch(
     )
     messages.say(f"Watching {inbox}; results go to {folder}. Ctrl-C ends it.")
     with ExitStack() as stack:
-        lines = stack.enter_context(report_file(report)) if report else None
+        lines = stack.enter_context(opened_report(place_of(report))) if report else None
         printer = OutcomePrinter(model=chosen, seed=seed, as_json=json, report=lines)
         for outcome in work:
             printer.print(outcome)

@@ -11,6 +11,7 @@ from varsr.errors import InputError, RequestError
 from varsr.images.header import Header, read_header
 from varsr.images.size import Size, TargetSize
 from varsr.jobs.pace import work_of
+from varsr.storage.address import Place, Remote
 from varsr.storage.local import is_special
 
 SAMPLE = 1000
@@ -22,12 +23,17 @@ class Census:
 
     def __init__(self, size: int = SAMPLE) -> None:
         self.count = 0
+        self.remote = 0
+        """Inputs that are not on this machine, of which nothing is known before they are fetched."""
         self.sample: list[Path] = []
         self._size = size
         self._random = random.Random(0)
 
-    def add(self, source: Path) -> None:
+    def add(self, source: Place) -> None:
         """Count an input."""
+        if isinstance(source, Remote):
+            self.remote += 1
+            return
         self.count += 1
         if len(self.sample) < self._size:
             self.sample.append(source)
@@ -51,6 +57,8 @@ class Estimate:
     larger: int
     """Inputs that `skip_larger` leaves out."""
     sampled: bool
+    remote: int = 0
+    """Images that are not on this machine, whose sizes are not known."""
 
 
 def estimate(census: Census, size: TargetSize, skip_larger: int | None) -> Estimate:
@@ -79,6 +87,7 @@ def estimate(census: Census, size: TargetSize, skip_larger: int | None) -> Estim
         unfit=round(unfit * share),
         larger=round(larger * share),
         sampled=census.count > len(census.sample),
+        remote=census.remote,
     )
 
 

@@ -11,6 +11,7 @@ from string import Formatter
 from varsr.errors import RequestError
 from varsr.images.formats import BY_SUFFIX, FORMATS, Format
 from varsr.images.size import LABEL, TargetSize
+from varsr.storage.address import Place, folder_below
 
 DEFAULT_TEMPLATE = "{stem}_{size}{ext}"
 FIELDS = ("stem", "size", "scale", "ext", "source_ext", "model")
@@ -22,7 +23,7 @@ class Naming:
     """A template over FIELDS for output names, in `folder` or beside the input, in `format` or the input's."""
 
     template: str = DEFAULT_TEMPLATE
-    folder: Path | None = None
+    folder: Place | None = None
     format: Format | None = None
 
     def __post_init__(self) -> None:
@@ -40,17 +41,20 @@ class Naming:
                 "Choose the folder with `output_dir`.",
             )
 
-    def target(self, source: Path, root: Path, values: Mapping[str, str]) -> Path:
-        """The output of `source`, found under `root`, whose place under it is kept in `folder`."""
+    def target(self, source: Place, root: Place, values: Mapping[str, str]) -> Place:
+        """The output of `source`, found under `root`, whose place under it is kept in `folder`.
+
+        Raises `ValueError` where it is not under it, `OutputError` where nothing can be written there.
+        """
         suffix = self.suffix(source)
         name = self.template.format(**{**values, "stem": source.stem, "ext": suffix, "source_ext": source.suffix[1:]})
         if "{ext}" not in self.template and Path(name).suffix.lower() not in BY_SUFFIX:
             name += suffix
         if self.folder is None:
             return source.with_name(name)
-        return self.folder / source.parent.relative_to(root) / name
+        return folder_below(self.folder, source, root) / name
 
-    def is_result(self, path: Path, values: Mapping[str, str]) -> bool:
+    def is_result(self, path: Place, values: Mapping[str, str]) -> bool:
         """True for a file that is named as the template names results, of any image at any size."""
         patterns = {
             "stem": ".+", "size": LABEL.pattern, "scale": r"\d+(?:\.\d+)?|[whl]\d+|\d+(?:\.\d+)?mp",
@@ -64,7 +68,7 @@ class Naming:
             pattern += r"(?:\.\w+)?"
         return distinct and re.fullmatch(pattern, path.name) is not None
 
-    def suffix(self, source: Path) -> str:
+    def suffix(self, source: Place) -> str:
         """The suffix: the format asked for, else the input's own where it can be written, else .png."""
         own = source.suffix
         if self.format is not None:

@@ -53,6 +53,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     outdated: bool = False
     """The job was skipped though its result was made with other options."""
+    retries: int = 0
+    """Transfers that were tried again since the outcome before."""
 
 
 @dataclass(frozen=True)

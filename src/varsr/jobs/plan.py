@@ -14,6 +14,7 @@ from varsr.images.formats import how_to_get
 from varsr.jobs.hash_set import HashSet
 from varsr.jobs.listing import expanded, is_folder, is_readable, walk
 from varsr.jobs.naming import Naming
+from varsr.storage.address import Place, Remote
 from varsr.storage.streams import STREAM
 
 CHECKED = 10_000
@@ -28,8 +29,8 @@ class Job:
     It was `found` in a folder where it was not named itself. A `problem` is why it cannot be done.
     """
 
-    source: Path
-    target: Path
+    source: Place
+    target: Place
     found: bool = False
     problem: InputError | OutputError | None = None
 
@@ -37,6 +38,23 @@ class Job:
     def name(self) -> str:
         """Its name in messages."""
         return str(self.source)
+
+    @property
+    def is_of_files(self) -> bool:
+        """True where both are files of this machine."""
+        return all(isinstance(place, Path) and place != STREAM for place in (self.source, self.target))
+
+    @property
+    def source_file(self) -> Path:
+        """The source, where it is a file of this machine."""
+        assert isinstance(self.source, Path)
+        return self.source
+
+    @property
+    def target_file(self) -> Path:
+        """The target, where it is a file of this machine."""
+        assert isinstance(self.target, Path)
+        return self.target
 
 
 @dataclass(frozen=True)
@@ -67,8 +85,8 @@ class Shard:
 class Source:
     """An input, and the folder whose tree is kept below the output folder; None is the input's own."""
 
-    path: Path
-    base: Path | None = None
+    path: Place
+    base: Place | None = None
 
 
 class Plan:
@@ -113,14 +131,14 @@ class Plan:
             else:
                 yield self._job(source.path, source.base or source.path.parent)
 
-    def _of_folder(self, folder: Path, root: Path) -> Iterator[Job]:
+    def _of_folder(self, folder: Place, root: Place) -> Iterator[Job]:
         """The files of a folder. Those that are named as results of an earlier run, of this size or another, are none.
 
         A folder that cannot be looked into is a job with a problem. Raises `InputError` where there is nothing else.
         """
         before, jobs = self.results, 0
         for found in walk(folder, self._recursive):
-            if not isinstance(found, Path):
+            if isinstance(found, tuple):
                 yield Job(found[0], found[0], problem=found[1])
             elif self._naming.is_result(found, self._values):
                 self.results += 1
@@ -136,9 +154,11 @@ class Plan:
             kind = "inputs" if results else "images"
             raise InputError(f"{folder} holds no {kind}.", _advice(results, self.raws, self._recursive))
 
-    def _job(self, path: Path, root: Path, found: bool = False) -> Job:
+    def _job(self, path: Place, root: Place, found: bool = False) -> Job:
         try:
             return Job(path, self._naming.target(path, root, self._values), found)
+        except OutputError as error:
+            return Job(path, path, problem=error)
         except ValueError:  # it is not below the root
             problem = InputError(f"{path} is not below {root}.", "Choose another `base`, or leave the file out.")
             return Job(path, path, problem=problem)
@@ -154,12 +174,12 @@ class Plan:
                 yield job
 
 
-def listed(names: Iterable[Path], base: Path | None = None) -> Iterator[Source]:
+def listed(names: Iterable[Place], base: Place | None = None) -> Iterator[Source]:
     """Names that stand in a list, as they are."""
     return (Source(name, base) for name in names)
 
 
-def given(inputs: Iterable[Path]) -> Iterator[Source]:
+def given(inputs: Iterable[Place]) -> Iterator[Source]:
     """Inputs given as arguments, patterns that no shell has expanded among them."""
     return (Source(path) for path in chain.from_iterable(map(expanded, inputs)))
 
@@ -173,7 +193,7 @@ def _advice(results: int, raws: int, recursive: bool) -> str:
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    taken: dict[Path, Path] = {}
+    taken: dict[Place, Place] = {}
     for job in jobs:
         target = _identity(job.target)
         if target in taken:
@@ -184,8 +204,10 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
         taken[target] = job.source
 
 
-def _identity(path: Path) -> Path:
+def _identity(path: Place) -> Place:
     """A path that is the same for all ways to write it, whether it exists or not."""
+    if isinstance(path, Remote):
+        return path
     return _resolved(path.parent) / path.name
 
 

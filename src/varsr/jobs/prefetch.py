@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Condition, Thread
 
 from varsr.images.encoding import DEFAULT as DEFAULT_ENCODING
@@ -15,6 +16,7 @@ from varsr.images.size import TargetSize
 from varsr.jobs.outcome import DEFAULT_POLICY, Outcome, Policy, Skipped, failed
 from varsr.jobs.plan import Job
 from varsr.jobs.preflight import prepare
+from varsr.jobs.targets import Targets
 from varsr.storage.streams import STREAM
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.request import FOUR_TIMES, Request
@@ -101,8 +103,9 @@ class Prefetch(Iterator[Prefetched]):
             self._changed.notify_all()
 
     def _read_all(self) -> None:
+        targets = Targets()
         for job in self._jobs:
-            file = opened(job, self._settings)
+            file = opened(job, self._settings, targets)
             with self._changed:
                 self._read.append(file)
                 self._changed.notify_all()
@@ -115,18 +118,19 @@ class Prefetch(Iterator[Prefetched]):
         return pixels < AHEAD_PIXELS and len(self._read) < AHEAD_FILES
 
 
-def opened(job: Job, settings: JobSettings) -> list[Prefetched]:
+def opened(job: Job, settings: JobSettings, targets: Targets) -> list[Prefetched]:
     """The frames of a job's file, or its outcome where there is nothing to do, or nothing that can be done."""
     outcome, started = Outcome(job, "skipped"), time.monotonic()
     try:
-        photo = prepare(job, settings.policy, settings.encoding)
+        photo = prepare(job, settings.policy, settings.encoding, targets)
         if isinstance(photo, Skipped):
             return [replace(outcome, notes=photo.notes, outdated=photo.outdated)]
         outcome = replace(outcome, size=photo.size, frames=len(photo.frames))
         target = settings.size.of(photo.size)
         outcome = replace(outcome, target_size=target)
-        check_fits(job.target, target, photo, settings.encoding)
-        notes = () if job.target == STREAM else losses(photo, job.target, settings.encoding)
+        name = job.target if isinstance(job.target, Path) else Path(job.target.name)
+        check_fits(name, target, photo, settings.encoding)
+        notes = () if job.target == STREAM else losses(photo, name, settings.encoding)
         file = OpenedJob(job, photo, replace(outcome, notes=notes))
         return [FrameRequest(frame, settings.size, settings.options, opened=file) for frame in photo.frames]
     except Exception as error:  # whatever it is, it costs this image alone

@@ -13,36 +13,42 @@ from varsr.images.photo import Photo
 from varsr.images.read import read_photo, read_stream
 from varsr.jobs.outcome import Policy, Skipped
 from varsr.jobs.plan import Job
+from varsr.jobs.targets import Targets
+from varsr.storage.address import Place, Remote
 from varsr.storage.local import exists, is_special
+from varsr.storage.staging import fetched
 from varsr.storage.streams import STREAM, standard_input
 
 
-def prepare(job: Job, policy: Policy, encoding: Encoding) -> Photo | Skipped:
+def prepare(job: Job, policy: Policy, encoding: Encoding, targets: Targets) -> Photo | Skipped:
     """Read the image of a job once its result's place is found fit; or say that there is nothing to do.
 
     Raises `InputError` where it cannot be read, `OutputError` where its result could not be written.
     """
     if job.problem is not None:
         raise job.problem
-    if policy.skip_existing and _exists(job):
-        return _skipped_existing(job, encoding)
-    _check_target(job, policy)
+    if policy.skip_existing and targets.exist(job.target):
+        return _skipped_existing(job.target, encoding)
+    _check_target(job, policy, targets)
     if job.source == STREAM:
         return read_stream(standard_input(), policy.max_pixels)
-    photo = read_photo(job.source, policy.max_pixels, policy.raw_colors)
+    with fetched(job.source) as file:
+        photo = read_photo(file, policy.max_pixels, policy.raw_colors)
     if policy.skip_larger is not None and max(photo.size) > policy.skip_larger:
         return Skipped((f"it is longer than {policy.skip_larger} px",))
     if job.found and is_marked(photo.metadata.exif) and not _same(job.source, job.target):
         return Skipped(("it is a result of varsr",))
-    if policy.create_folders:
+    if policy.create_folders and isinstance(job.target, Path):
         create_folder(job.target.parent)
     return photo if encoding.background is None else photo.on(encoding.background)
 
 
-def _skipped_existing(job: Job, encoding: Encoding) -> Skipped:
-    """Skip a job whose result exists, with a note where its mark names other options."""
+def _skipped_existing(target: Place, encoding: Encoding) -> Skipped:
+    """Skip a job whose result exists, with a note where its mark names other options. Objects are not fetched."""
+    if isinstance(target, Remote):
+        return Skipped()
     try:
-        found = made_with(read_header(job.target).exif)
+        found = made_with(read_header(target).exif)
     except InputError:
         return Skipped()
     if not found or not encoding.made_with or found == encoding.made_with:
@@ -50,28 +56,33 @@ def _skipped_existing(job: Job, encoding: Encoding) -> Skipped:
     return Skipped((f"its result was made with other options ({found})",), outdated=True)
 
 
-def _exists(job: Job) -> bool:
-    try:
-        return job.target.exists() and not is_special(job.target)
-    except OSError as error:  # of a name that the file system does not take
-        raise OutputError(f"{job.target} cannot be written ({describe(error)}).", "Choose another name.") from error
-
-
-def _check_target(job: Job, policy: Policy) -> None:
+def _check_target(job: Job, policy: Policy, targets: Targets) -> None:
     """Raise `OutputError` where the result could not be written."""
-    if job.target == STREAM:
+    target = job.target
+    if target == STREAM:
         return
-    if _exists(job):
-        if not policy.overwrite and _same(job.source, job.target):
-            raise OutputError(f"{job.target} is the input itself.", "Choose another name, or use `overwrite`.")
-        check_target(job.target, policy.overwrite)
-    elif policy.create_folders:
-        check_folder(job.target.parent)
+    if isinstance(target, Remote) and target.is_web:
+        raise OutputError(f"{target} cannot be written: the web is read alone.", "Choose another place.")
+    exists = targets.exist(target)
+    if exists and not policy.overwrite:
+        if _same(job.source, target):
+            raise OutputError(f"{target} is the input itself.", "Choose another name, or use `overwrite`.")
+        raise _exists_already(target)
+    if isinstance(target, Remote):
+        return
+    if policy.create_folders and not exists:
+        check_folder(target.parent)
     else:
-        check_target(job.target, policy.overwrite)
+        check_target(target, policy.overwrite)
 
 
-def _same(first: Path, second: Path) -> bool:
+def _exists_already(target: Place) -> OutputError:
+    return OutputError(f"{target} exists already.", "Use `overwrite` to replace it, or `output` to write elsewhere.")
+
+
+def _same(first: Place, second: Place) -> bool:
+    if isinstance(first, Remote) or isinstance(second, Remote):
+        return first == second
     return first != STREAM and first.exists() and second.exists() and first.samefile(second)
 
 
@@ -88,9 +99,7 @@ def check_target(path: Path, overwrite: bool) -> None:
         if path.is_dir():
             raise OutputError(f"{path} is a folder.", "Name a file, or use `output_dir`.")
         if path.exists() and not overwrite:
-            raise OutputError(
-                f"{path} exists already.", "Use `overwrite` to replace it, or `output` to write elsewhere."
-            )
+            raise _exists_already(path)
         with tempfile.TemporaryFile(dir=real.parent):
             return
     except OSError as error:

@@ -19,6 +19,8 @@ from varsr.images.write import encode, write_bands, write_photo
 from varsr.jobs.outcome import Outcome, failed
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import FrameRequest, JobSettings, OpenedJob, Prefetch
+from varsr.storage.retry import RETRIES
+from varsr.storage.staging import delivered
 from varsr.storage.streams import STREAM, write_to_standard_output
 from varsr.upscaling.progress import Progress
 from varsr.upscaling.request import Result
@@ -75,12 +77,12 @@ class Run:
                 if fail_fast and latest.done() and latest.result().status == "failed":
                     break  # though earlier ones are still being written
                 while writing and (writing[0].done() or len(writing) > WRITERS):
-                    outcome = writing.popleft().result()
+                    outcome = replace(writing.popleft().result(), retries=RETRIES.take())
                     yield outcome
                     if outcome.status == "failed" and fail_fast:
                         return
             for last in writing:
-                yield last.result()
+                yield replace(last.result(), retries=RETRIES.take())
 
     def _finished(self, prefetch: Prefetch, writers: ThreadPoolExecutor) -> Iterator[Future[Outcome]]:
         """Each job in turn, computed and handed to the writers; the future holds its outcome."""
@@ -113,7 +115,8 @@ class Run:
             for frame in frames:
                 outcome = replace(outcome, tiles=outcome.tiles + frame.tiles)
                 if self._is_streamed(opened, frame):
-                    write_bands(opened.photo, frame.size, frame.bands(), opened.job.target, self._settings.encoding)
+                    with delivered(opened.job.target) as path:
+                        write_bands(opened.photo, frame.size, frame.bands(), path, self._settings.encoding)
                     return _settled(self._done(outcome, started))
                 photos.append(frame.photo())
         except RUN_ERRORS:
@@ -134,15 +137,17 @@ class Run:
             if outcome.job.target == STREAM:
                 write_to_standard_output(encode(result, self._settings.encoding))
             else:
-                write_photo(result, outcome.job.target, self._settings.encoding)
+                with delivered(outcome.job.target) as path:
+                    write_photo(result, path, self._settings.encoding)
         except Exception as error:
             return failed(outcome, error, time.monotonic() - started)
         return self._done(outcome, started)
 
     def _done(self, outcome: Outcome, started: float) -> Outcome:
-        if self._settings.policy.preserve and STREAM not in (outcome.job.source, outcome.job.target):
+        job = outcome.job
+        if self._settings.policy.preserve and job.is_of_files:
             with suppress(OSError):  # the result itself is whole
-                shutil.copystat(outcome.job.source, outcome.job.target)
+                shutil.copystat(job.source_file, job.target_file)
         return replace(outcome, status="done", seconds=time.monotonic() - started)
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,21 +115,21 @@ class Watch:
             if attempts >= MOST_ATTEMPTS:
                 self._give_up(path, OutputError(f"{attempts} attempts ended with the process.", "Try it alone."))
                 continue
-            target = self._naming.target(path, self._places.inbox, self._values)
-            if _is_result_of(target, path):
+            job = Job(path, self._naming.target(path, self._places.inbox, self._values))
+            if _is_result_of(job.target_file, path):
                 self._finish(path)
             elif attempts:
-                return [Job(path, target)]
+                return [job]
             else:
-                fresh.append(Job(path, free_name(target, [job.target for job in fresh])))
+                fresh.append(replace(job, target=free_name(job.target_file, [other.target_file for other in fresh])))
         return fresh
 
     def _upscaled(self, wave: Sequence[Job]) -> Iterator[Outcome]:
         if self._upscaler is None:
             self._upscaler = self._choice.load()
-        self._attempts.begin(self._places.relative(job.source) for job in wave)
+        self._attempts.begin(self._places.relative(job.source_file) for job in wave)
         for outcome in Run(self._upscaler, wave, self._settings):
-            path = outcome.job.source
+            path = outcome.job.source_file
             if outcome.status == "done":
                 self._finish(path)
                 yield outcome

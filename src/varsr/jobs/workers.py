@@ -21,6 +21,7 @@ from varsr.jobs.outcome import Outcome
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.worker import Message, Task, work
+from varsr.storage.address import Place, Remote
 from varsr.storage.local import exists, forget_unfinished, is_special
 from varsr.upscaling.progress import Progress
 from varsr.upscaling.upscaler import ModelChoice
@@ -52,6 +53,8 @@ class _Held:
     def undo(self, process: int | None) -> None:
         """Delete what a process that has died made for it, so that it can be done again."""
         target = self.task.job.target
+        if isinstance(target, Remote):  # an object appears whole or not at all
+            return
         forget_unfinished(target.parent, process)
         if not self.existed and self.task.job.problem is None and not is_special(target):
             with suppress(OSError):
@@ -160,7 +163,7 @@ class WorkerRun:
         task = self._next_task()
         worker.asks, worker.dismissed = False, task is None
         if task is not None:
-            worker.held[task.number] = _Held(task, exists(task.job.target))
+            worker.held[task.number] = _Held(task, _exists(task.job.target))
         with suppress(OSError):  # it is gone, which its pipe tells too
             worker.pipe.send(task)
 
@@ -220,7 +223,9 @@ class WorkerRun:
         for worker in self._workers:
             self._stop(worker, SECONDS_TO_END)
             for held in worker.held.values():
-                forget_unfinished(held.task.job.target.parent, worker.process.pid)
+                target = held.task.job.target
+                if not isinstance(target, Remote):
+                    forget_unfinished(target.parent, worker.process.pid)
         self._workers.clear()
 
     @staticmethod
@@ -230,3 +235,7 @@ class WorkerRun:
             worker.process.kill()
             worker.process.join()
         worker.pipe.close()
+
+
+def _exists(place: Place) -> bool:
+    return not isinstance(place, Remote) and exists(place)
