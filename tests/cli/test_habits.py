@@ -66,7 +66,7 @@ def refuses(result: Result, code: int, words: str) -> None:
         (["photo.jpg", "-o", "a.jpg", "-d", "out"], 2, "-o names a file and -d a folder"),
         (["photo.jpg", "-o", "a.jpg", "--shard", "1/2"], 2, "--shard"),
         (["photo.jpg", "--overwrite", "--skip-existing"], 2, "--skip-existing"),
-        (["https://example.org/a.jpg"], 2, "an address on the web"),
+        (["https://example.org/a.jpg"], 5, "Nothing can be written beside"),
         (["photo.jpg", "-m", "owner/name"], 3, "hf:owner/name"),
         (["photo.jpg", "-m", "https://huggingface.co/owner/name"], 2, "an address on the web"),
         (["photo.jpg", "-d", "photo.jpg/below"], 5, "not a folder"),

@@ -31,15 +31,12 @@ def recipes() -> dict[str, list[str]]:
 
 RECIPES = recipes()
 LOOKING = re.compile(r"^varsr (compare|evaluate)|--compare")
-ELSEWHERE = re.compile(r"model|^varsr (watch|serve)")
+ELSEWHERE = re.compile(r"model|^varsr (watch|serve)|s3://")
 """Commands that another file tests."""
 RUN = {
     to: codes
     for to, codes in RECIPES.items()
-    if codes
-    and not re.search(r"model|^varsr (watch|serve)", codes[0])
-    and "cuda" not in codes[-1]
-    and not LOOKING.search(codes[0])
+    if codes and not ELSEWHERE.search(codes[0]) and "cuda" not in codes[-1] and not LOOKING.search(codes[0])
 }
 LOOK = {to: codes[0] for to, codes in RECIPES.items() if codes and LOOKING.search(codes[0])}
 CI = README.parent / ".ci" / "run"

@@ -1,4 +1,4 @@
-"""Which texts become places, and what of them is shown."""
+"""Texts that become places, and those that must not."""
 
 from __future__ import annotations
 

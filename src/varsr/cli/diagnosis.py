@@ -34,6 +34,7 @@ _FEATURES = (
     ("s3:// addresses", "s3fs", "s3fs", 'pip install "varsr[s3]"'),
     ("gs:// addresses", "gcsfs", "gcsfs", 'pip install "varsr[gcs]"'),
     ("az:// addresses", "adlfs", "adlfs", 'pip install "varsr[azure]"'),
+    ("--ray", "ray", "ray", 'pip install "varsr[ray]"'),
     ("varsr watch", "watchfiles", "watchfiles", 'pip install "varsr[watch]"'),
     ("varsr serve", "fastapi", "fastapi", 'pip install "varsr[serve]"'),
     ("LPIPS, DISTS, MUSIQ and their like", "pyiqa", "pyiqa", "pip install pyiqa (PolyForm-Noncommercial)"),

@@ -263,6 +263,17 @@ Workers = Annotated[
     str | None,
     _option("--workers", panel=_MACHINE, help="Processes on a CPU that share its cores; auto chooses.", default="1"),
 ]
+Ray = Annotated[
+    str | None,
+    _option("--ray", panel=_MACHINE, metavar="ADDRESS",
+            help="Share the images out on a Ray cluster; auto begins one on this machine where there is none."),
+]  # fmt: skip
+RayActors = Annotated[
+    str | None,
+    _option(
+        "--ray-actors", panel=_MACHINE, metavar="MIN,MAX", help="Loaded models on the cluster, at least and at most."
+    ),
+]
 Dtype = Annotated[
     DtypeName,
     _option("--dtype", panel=_MACHINE,

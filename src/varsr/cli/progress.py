@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from varsr.cli.console import messages
-from varsr.jobs.run import Run
-from varsr.jobs.workers import WorkerRun
+from varsr.jobs.crew import AnyRun
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress in a log
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -29,7 +28,7 @@ class _View(Protocol):
 
 
 @contextmanager
-def progress_of(run: Run | WorkerRun, files: int | None) -> Iterator[_View]:
+def progress_of(run: AnyRun, files: int | None) -> Iterator[_View]:
     """Show the progress of a run of so many files while the block lasts; nothing when quiet.
 
     None stands for many, whose number is not known.
@@ -73,7 +72,7 @@ class _Silence:
 class _Bars:
     """Bars on a terminal: one for the files, where there are several, and one for the image at work."""
 
-    def __init__(self, bars: Progress, run: Run | WorkerRun, files: int | None) -> None:
+    def __init__(self, bars: Progress, run: AnyRun, files: int | None) -> None:
         self._bars = bars
         self._run = run
         self._started = time.monotonic()
@@ -104,7 +103,7 @@ class _Bars:
 class _Lines:
     """A line in a log every few seconds."""
 
-    def __init__(self, run: Run | WorkerRun, files: int | None) -> None:
+    def __init__(self, run: AnyRun, files: int | None) -> None:
         self._run = run
         self._files = files
         self._done = 0

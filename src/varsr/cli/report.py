@@ -16,9 +16,8 @@ from varsr.jobs.targets import Targets
 from varsr.storage.streams import STREAM
 
 if TYPE_CHECKING:
+    from varsr.jobs.crew import AnyRun
     from varsr.jobs.generate import GenerationOutcome
-    from varsr.jobs.run import Run
-    from varsr.jobs.workers import WorkerRun
 
     AnyOutcome = Outcome | GenerationOutcome
 
@@ -118,7 +117,7 @@ def name_failures(tally: Tally) -> None:
         messages.complain(f"{unnamed} further failures are not listed; --json names each.")
 
 
-def summarize(tally: Tally, run: Run | WorkerRun, planned: int | None) -> None:
+def summarize(tally: Tally, run: AnyRun, planned: int | None) -> None:
     """Say on standard error what became of all jobs, with the reason for each failure and what to do."""
     counts = tally.counts
     name_failures(tally)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from varsr.cli.report import OutcomePrinter, Tally
     from varsr.images.encoding import Encoding
     from varsr.images.size import TargetSize
+    from varsr.jobs.cluster import Cluster
     from varsr.jobs.crew import Crew
     from varsr.jobs.plan import Job, Plan, Source
     from varsr.jobs.prefetch import JobSettings
     from varsr.storage.address import Place
+    from varsr.upscaling.upscaler import ModelChoice
 
 
 def upscale(
@@ -78,6 +80,8 @@ def upscale(
     batch_size: cli.BatchSize = None,
     device: cli.Devices = "auto",
     workers: cli.Workers = None,
+    ray: cli.Ray = None,
+    ray_actors: cli.RayActors = None,
     dtype: cli.Dtype = "auto",
     no_compile: cli.NoCompile = False,
     quiet: cli.Quiet = False,
@@ -173,7 +177,8 @@ def upscale(
         messages.say("--cfg overrules the guidance that --realism stands for; a model's dial is still set.")
     encoding = marking(encoding, model_label(chosen), size, options)
     shared = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
-    crew = crew_of(ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile), workers)
+    choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
+    crew = _cluster(choice, ray, ray_actors, workers, output) if ray or ray_actors else crew_of(choice, workers)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:
         lines = stack.enter_context(opened_report(place_of(report))) if report else None
@@ -236,8 +241,22 @@ def _single_job(inputs: Sequence[str], files_from: str | None, output: str, enco
     return job, for_device(encoding, job.source, job.target)
 
 
+def _cluster(
+    choice: ModelChoice, address: str | None, actors: str | None, workers: str | None, output: str | None
+) -> Cluster:
+    """The cluster that is asked for. Raises `RequestError` for options that contradict it."""
+    from varsr.errors import RequestError
+    from varsr.jobs.cluster import Cluster, actors_named
+
+    if address is None:
+        raise RequestError("--ray-actors is about a cluster.", "Name it with --ray, or begin one here: --ray auto.")
+    if workers is not None or output is not None:
+        raise RequestError("--ray shares out many images among actors.", "Use it without --workers and -o.")
+    return Cluster(choice, address, actors_named(actors))
+
+
 def _run(
-    crew: Crew,
+    crew: Crew | Cluster,
     jobs: Iterator[Job],
     total: int | None,
     settings: JobSettings,

@@ -6,10 +6,12 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 
 from varsr.errors import DeviceError, RequestError
+from varsr.jobs.cluster import ClusterRun
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.run import Run
@@ -19,6 +21,8 @@ from varsr.runtime.device import pick_device
 from varsr.runtime.memory import memory_size
 from varsr.upscaling.upscaler import ModelChoice
 
+AnyRun: TypeAlias = "Run | WorkerRun | ClusterRun"
+"""Whatever does jobs: iterate over it for their outcomes."""
 _log = logging.getLogger(__name__)
 BYTES_A_WORKER = 600_000_000
 """Memory of a process with the built-in model, by measurement."""

@@ -85,7 +85,8 @@ def is_folder(path: Place) -> bool:
     Raises `InputError` where a storage does not answer.
     """
     if isinstance(path, Remote):
-        return not path.is_web and objects.is_folder(path)
+        named_as_image = path.suffix.lower() in _SUFFIXES and not path.key.endswith("/")
+        return not path.is_web and not named_as_image and objects.is_folder(path)  # which costs a request
     try:
         return path.is_dir()
     except OSError:

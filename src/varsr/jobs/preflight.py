@@ -63,11 +63,13 @@ def _check_target(job: Job, policy: Policy, targets: Targets) -> None:
         return
     if isinstance(target, Remote) and target.is_web:
         raise OutputError(f"{target} cannot be written: the web is read alone.", "Choose another place.")
+    if isinstance(target, Remote) and policy.overwrite:
+        return
     exists = targets.exist(target)
     if exists and not policy.overwrite:
         if _same(job.source, target):
             raise OutputError(f"{target} is the input itself.", "Choose another name, or use `overwrite`.")
-        raise _exists_already(target)
+        raise exists_already(target)
     if isinstance(target, Remote):
         return
     if policy.create_folders and not exists:
@@ -76,7 +78,8 @@ def _check_target(job: Job, policy: Policy, targets: Targets) -> None:
         check_target(target, policy.overwrite)
 
 
-def _exists_already(target: Place) -> OutputError:
+def exists_already(target: Place) -> OutputError:
+    """The error of a result that is there and is not to be replaced."""
     return OutputError(f"{target} exists already.", "Use `overwrite` to replace it, or `output` to write elsewhere.")
 
 
@@ -99,7 +102,7 @@ def check_target(path: Path, overwrite: bool) -> None:
         if path.is_dir():
             raise OutputError(f"{path} is a folder.", "Name a file, or use `output_dir`.")
         if path.exists() and not overwrite:
-            raise _exists_already(path)
+            raise exists_already(path)
         with tempfile.TemporaryFile(dir=real.parent):
             return
     except OSError as error:

@@ -89,7 +89,7 @@ def work(pipe: Connection, choice: ModelChoice, settings: JobSettings, threads: 
             _use_threads(threads)
         try:
             for outcome in Run(choice, parent.tasks(numbers), settings):
-                parent.tell("outcome", (numbers[outcome.job].pop(0), _portable(outcome)))
+                parent.tell("outcome", (numbers[outcome.job].pop(0), portable(outcome)))
         except VarsrError as error:  # whatever leaves a run has ended it
             parent.tell("fatal", error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now
@@ -102,10 +102,14 @@ def _use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _portable(outcome: Outcome) -> Outcome:
+def portable(outcome: Outcome) -> Outcome:
     """An outcome that can be sent: of an error the sentence and the advice."""
     if outcome.error is None:
         return outcome
-    error: VarsrError = outcome.error
+    return replace(outcome, error=sendable(outcome.error))
+
+
+def sendable(error: VarsrError) -> VarsrError:
+    """An error without what led to it, which may not travel."""
     error.__cause__ = error.__context__ = error.__traceback__ = None
-    return replace(outcome, error=error)
+    return error
