@@ -207,7 +207,7 @@ class ClusterRun:
         )
 
 
-def _watched(rows: Iterator[Row]) -> Iterator[Row]:
+def _watched(rows: Iterable[Row]) -> Iterator[Row]:
     """The rows, until none comes for `PATIENCE` seconds. Raises `DeviceError` where Ray gives up."""
     passed: queue.Queue[Row | Exception | None] = queue.Queue()
 
