@@ -21,6 +21,7 @@ from tests.in_process import Result, lines, run
 from tests.storage.conftest import cloud, small_photo
 from tests.storage.proxy import Asked, Fault, Proxy
 from tests.waiting import wait_for
+from varsr import Upscaler, upscale_file
 from varsr.errors import InputError, OutputError
 from varsr.storage import objects, retry
 from varsr.storage.address import Remote
@@ -266,6 +267,16 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("upscale", "gs://photos/a.png", "-o", "a.png")
     assert result.code == 2
     assert "gs:// needs the extra varsr[gcs]." in result.err
+
+
+def test_from_python(s3: Any, proxy: Proxy, nano: Path, tmp_path: Path) -> None:
+    fill(s3, 1)
+    upscaler = Upscaler.from_pretrained(str(nano), device="cpu", dtype="fp32")
+    outcome = upscale_file("s3://photos/in/000.png", "s3://photos/large.jpg", upscaler, scale=2)
+    assert outcome.target_size == (48, 48)
+    assert s3.head_object(Bucket="photos", Key="large.jpg")["ContentType"] == "image/jpeg"
+    with pytest.raises(OutputError, match="exists already"):
+        upscale_file("s3://photos/in/000.png", "s3://photos/large.jpg", upscaler)
 
 
 def test_a_local_run_loads_no_storage(nano: Path, photo: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
 from varsr.images.encoding import Encoding
@@ -14,6 +14,7 @@ from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.provenance import marking
 from varsr.jobs.run import Run
+from varsr.storage.address import place_of
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
 from varsr.weights.registry import default_model, model_label
@@ -43,8 +44,10 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     or not at all. In a loop, load the model once: `upscaler = Upscaler.from_pretrained()`.
 
     Args:
-        source: file to read: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; HEIC with `pip install "varsr[heif]"`.
-        target: file to write, in an existing folder. Its suffix chooses the format; without one `format` does.
+        source: file to read: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; HEIC with `pip install "varsr[heif]"`. An address
+            of a storage or the web as `varsr upscale` takes it.
+        target: file to write, in an existing folder, or an address. Its suffix chooses the format; without one
+            `format` does.
         upscaler: a loaded model. None loads the default one, which takes a second or more each time.
         scale: factor from 1 to 8. Instead of it, `width`, `height` or `longest` (the longer side) gives the size in
             pixels, or `megapixels` the area. Without any the scale is 4.
@@ -63,10 +66,11 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     """
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     encoding = Encoding(quality, lossless, format_named(format) if format else None, background)
-    encoding.of(Path(target))
+    places = place_of(fspath(source)), place_of(fspath(target))
+    encoding.of(Path(places[1].name))
     label = upscaler.label if upscaler else model_label(default_model())
     settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite))
-    return _done(upscaler or ModelChoice(), Job(Path(source), Path(target)), settings)
+    return _done(upscaler or ModelChoice(), Job(*places), settings)
 
 
 def _done(model: ModelChoice | Upscaler, job: Job, settings: JobSettings) -> Outcome:

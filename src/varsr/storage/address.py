@@ -41,7 +41,7 @@ class Remote:
     """False where the address stands in a list that was itself fetched: it may lead to public hosts alone."""
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.container}/{self.key}".removesuffix("/" if not self.key else "")
+        return f"{self.scheme}://{self.container}" + (f"/{self.key}" if self.key else "")
 
     @property
     def is_web(self) -> bool:
