@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.in_process import run
+from tests.in_process import Result, run
 from tests.storage.conftest import cloud, small_photo
 from tests.storage.proxy import Proxy
 from varsr.errors import RequestError
-from varsr.images.size import target_size
 from varsr.jobs import cluster
-from varsr.jobs.cluster import Actor, Cluster, actors_named
-from varsr.jobs.naming import Naming, naming_values
-from varsr.jobs.outcome import Outcome, Policy
-from varsr.jobs.plan import Plan, Source
-from varsr.jobs.prefetch import JobSettings
-from varsr.storage.address import place_of
-from varsr.upscaling.upscaler import ModelChoice
+from varsr.jobs.cluster import Actor, actors_named
 
 DEADLY = "050.png"
 
@@ -50,28 +45,32 @@ def machine(_proxy: Proxy) -> Iterator[Any]:
         ray.shutdown()
 
 
-def outcomes(nano: Path, policy: Policy, actor: type[Actor] = MortalActor) -> list[Outcome]:
-    size = target_size(scale=2)
-    out = place_of("s3://photos/out")
-    plan = Plan([Source(place_of("s3://photos/in"))], True, Naming(folder=out), naming_values(size, "nano"))
-    choice = ModelChoice(str(nano), device="cpu", dtype="fp32")
-    settings = JobSettings(size=size, policy=policy)
-    return [*Cluster(choice, actors=(2, 2), actor=actor).run(plan, plan.total, settings)]
+def upscale(nano: Path, report: Path, *more: str) -> tuple[Result, list[dict[str, Any]]]:
+    """The result of a command on a cluster of two actors, and its report."""
+    result = run("upscale", "s3://photos/in", "-d", "s3://photos/out", "--ray", "auto", "--ray-actors", "2,2",
+                 "--report", report, "-m", nano, "--scale", "2", "--dtype", "fp32", *more)  # fmt: skip
+    return result, [json.loads(line) for line in report.read_text().splitlines()]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_kills_an_actor_costs_itself_alone(s3: Any, proxy: Proxy, machine: Any, nano: Path) -> None:
+def test_what_kills_an_actor_costs_itself_alone(
+    s3: Any, proxy: Proxy, machine: Any, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(100):
         body = b"damaged" if number == 20 else small_photo(number)
         s3.put_object(Bucket="photos", Key=f"in/{number:03}.png", Body=body)
-    found = outcomes(nano, Policy())
-    failures = {outcome.job.source.name: type(outcome.error).__name__ for outcome in found if outcome.error}
-    assert len(found) == 100
-    assert failures == {"020.png": "InputError", DEADLY: "ActorDiedError"}
+    monkeypatch.setattr(cluster, "Cluster", partial(cluster.Cluster, actor=MortalActor))
+    result, report = upscale(nano, tmp_path / "first.jsonl")
+    assert (result.code, len(report)) == (1, 100), result.err
+    failed = {entry["input"]: entry["error"] for entry in report if entry["status"] == "failed"}
+    assert sorted(failed) == ["s3://photos/in/020.png", f"s3://photos/in/{DEADLY}"]
+    assert failed[f"s3://photos/in/{DEADLY}"] == "The actor that had this image died, twice."
     assert len(s3.list_objects_v2(Bucket="photos", Prefix="out/")["Contents"]) == 98
-    again = outcomes(nano, Policy(skip_existing=True))
-    assert sum(outcome.status == "skipped" for outcome in again) == 98
-    assert {outcome.job.source.name for outcome in again if outcome.error} == {"020.png", DEADLY}
+    proxy.asked.clear()
+    again, report = upscale(nano, tmp_path / "second.jsonl", "--skip-existing")
+    assert again.code == 1
+    assert "0 done, 98 skipped, 2 failed." in again.err
+    assert {asked.path for asked in proxy.asked if asked.path.endswith(".png")} == {"/photos/in/020.png"}
 
 
 @pytest.mark.filterwarnings("ignore")

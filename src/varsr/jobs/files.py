@@ -46,8 +46,7 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     Args:
         source: file to read: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; HEIC with `pip install "varsr[heif]"`. An address
             of a storage or the web as `varsr upscale` takes it.
-        target: file to write, in an existing folder, or an address. Its suffix chooses the format; without one
-            `format` does.
+        target: file to write, in an existing folder, or an address. Its suffix or `format` chooses the format.
         upscaler: a loaded model. None loads the default one, which takes a second or more each time.
         scale: factor from 1 to 8. Instead of it, `width`, `height` or `longest` (the longer side) gives the size in
             pixels, or `megapixels` the area. Without any the scale is 4.

@@ -13,6 +13,8 @@ T = TypeVar("T")
 ATTEMPTS = 6
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+LONGEST_TRYING = 60.0
+"""Seconds after which nothing is begun again: libraries try for a while by themselves."""
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, MemoryError)
 _FINAL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _FINAL_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError")
@@ -42,12 +44,12 @@ RETRIES = Retries()
 
 def with_retries(action: Callable[[], T]) -> T:
     """Do something of which a network may let parts fail. Raises what it raised last, or at once what stays so."""
-    pause = FIRST_PAUSE
+    pause, began = FIRST_PAUSE, time.monotonic()
     for _ in range(ATTEMPTS - 1):
         try:
             return action()
         except Exception as error:  # libraries of storages raise kinds of their own
-            if is_final(error):
+            if is_final(error) or time.monotonic() - began > LONGEST_TRYING:
                 raise
         RETRIES.add()
         time.sleep(pause * random.uniform(0.5, 1.5))
