@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.disk import small_disk
 from tests.golden import DATA
+from tests.in_process import run
 from tests.waiting import wait_for
 from varsr.errors import InputError, RequestError
 from varsr.jobs.inbox import Arrivals, Attempts, Places, free_name, move, write_reason
@@ -230,3 +231,11 @@ def test_moving_to_another_file_system(tmp_path: Path) -> None:
     assert free_name(tmp_path / "b.txt", [tmp_path / "b.txt"]).name == "b-2.txt"
     write_reason(tmp_path / "c.png", InputError("It is damaged.", "Copy it again."))
     assert (tmp_path / "c.png.txt").read_text() == "It is damaged. Copy it again.\n"
+
+
+@pytest.mark.parametrize("given", ["s3://photos/out", ""])
+def test_results_go_to_a_folder_of_this_machine(inbox: Path, given: str) -> None:
+    before = sorted(Path().iterdir())
+    result = run("watch", inbox, "-d", given)
+    assert (result.code, result.err.count("\n")) == (2, 1), result.err
+    assert sorted(Path().iterdir()) == before

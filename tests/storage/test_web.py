@@ -87,6 +87,28 @@ def test_an_image_is_fetched_and_its_query_is_shown_nowhere(nano: Path, tmp_path
         assert image.size == (48, 48)
 
 
+def test_what_people_type_is_encoded_and_credentials_stay_with_the_host(tmp_path: Path) -> None:
+    allowed = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        allowed.append(handler.headers["authorization"])
+        if "moved" in handler.path:
+            photo(handler)
+        else:
+            send(handler, 302, location="/moved.png")
+
+    with answering(answer) as (port, asked):
+        place = place_of(f"http://me:s3cr3t@127.0.0.1:{port}/a b/ü%20.png?sig=x/y+z%3D")
+        assert isinstance(place, Remote)
+        web.fetch(place, tmp_path / "a.png")
+    assert asked == ["/a%20b/%C3%BC%20.png?sig=x/y+z%3D", "/moved.png"]
+    assert allowed[0] is not None
+    assert allowed[0] == allowed[1]
+    with pytest.raises(InputError) as refused:
+        web.fetch(Remote("https", "a" * 80 + ".example", "a.png", "sig=s3cr3t"), tmp_path / "a.png")
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_redirects_within_a_host_are_followed(tmp_path: Path) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         if handler.path == "/old.png":

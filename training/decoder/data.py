@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.decoder.network import SCALE
 from varsr.evaluation.degradation import Draws, add_noise, degrade, eight_bits, jpeg, reduce
-from varsr.evaluation.metrics.filters import gaussian_line, separable
+from varsr.evaluation.metrics.fidelity import ssim_map
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
@@ -109,12 +109,7 @@ def structure_loss(x: Tensor, target: Tensor) -> Tensor:
     """Per image (B): 1 - SSIM of the Y of BT.601 (Wang et al. 2004)."""
     luma = torch.tensor(_LUMA, device=x.device).view(1, 3, 1, 1)
     a, b = ((image * luma).sum(1, keepdim=True) + 16 / 255 for image in (x, target))
-    line = gaussian_line(11, 1.5).to(a)
-    mean_a, mean_b, aa, bb, ab = (separable(z, line) for z in (a, b, a * a, b * b, a * b))
-    covariance, variances = ab - mean_a * mean_b, aa - mean_a**2 + bb - mean_b**2
-    c1, c2 = 0.01**2, 0.03**2
-    similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return 1 - (similarity / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))).mean((1, 2, 3))
+    return 1 - ssim_map(a, b, peak=1).mean((1, 2, 3))
 
 
 def compress(small: Tensor, strength: Tensor, draws: Draws) -> Tensor:

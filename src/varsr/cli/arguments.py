@@ -34,24 +34,29 @@ def input_places(inputs: Sequence[str]) -> list[Place]:
 
 def output_folder(given: str | None) -> Place | None:
     """The folder for results. Raises where it has no name, or where nothing can be written into it."""
-    if given is None:
-        return None
-    if not given:
-        raise RequestError("The folder for results is empty.", "Name one after -d.")
-    folder = place_of(given)
+    folder = _named_folder(given) if given is not None else None
     if not isinstance(folder, Remote):
-        return local_folder(folder)
+        return folder
     if folder.is_web:
         raise RequestError("Nothing can be written to the web.", "Name a folder, or one of a storage.")
     objects.check_container(folder)
     return replace(folder, key=folder.key.rstrip("/"))
 
 
-def local_folder(folder: Path) -> Path:
-    """A folder of this machine for results. Raises where nothing can be written into it."""
-    if isinstance(place_of(str(folder)), Remote):
-        raise RequestError("The folder for results is on this machine here.", "Name one of its folders.")
-    check_folder(folder)
+def local_folder(given: str) -> Path:
+    """A folder of this machine for results. Raises where it has no name, or where nothing can be written into it."""
+    folder = _named_folder(given)
+    if isinstance(folder, Remote):
+        raise RequestError(f"{folder} is not a folder of this machine.", "Name one that is.")
+    return folder
+
+
+def _named_folder(given: str) -> Place:
+    if not given:
+        raise RequestError("The folder for results is empty.", "Name one after -d.")
+    folder = place_of(given)
+    if not isinstance(folder, Remote):
+        check_folder(folder)
     return folder
 
 

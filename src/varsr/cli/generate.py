@@ -154,13 +154,13 @@ def _run(
     choice: GeneratorChoice,
 ) -> Tally:
     """Do the jobs, print each outcome as it comes, and count it."""
-    from varsr.cli.arguments import local_folder
     from varsr.cli.counted import counted
     from varsr.cli.report import Tally, name_failures
     from varsr.jobs.generate import generate_jobs
+    from varsr.jobs.preflight import check_folder
 
     for folder in {job.target.parent for job in jobs}:
-        local_folder(folder)
+        check_folder(folder)
         if not folder.exists():
             folder.mkdir(parents=True)
     tally = Tally()

@@ -111,7 +111,7 @@ def watch(
 
     if not inbox.is_dir():
         raise InputError(f"{inbox} is not a folder.", "Create it first.")
-    folder = local_folder(Path(output_dir))
+    folder = local_folder(output_dir)
     places = Places(inbox, folder, failed or inbox / "failed", move_done, tuple(exclude or ()), recursive)
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     chosen = model or default_model()

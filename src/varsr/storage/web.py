@@ -14,7 +14,7 @@ import ssl
 import time
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from varsr.errors import InputError, RequestError, describe
 from varsr.storage.address import Remote, place_of
@@ -26,6 +26,8 @@ LONGEST_FETCH = 600.0
 """Seconds of one fetch in all."""
 SECONDS_OF_SILENCE = 30.0
 MOST_REDIRECTS = 5
+_AS_THEY_ARE = "%/?:@!$&'()*+,;=[]~"
+"""Characters of an address besides letters, digits and `-._`; what people type of others is encoded (RFC 3986)."""
 _BLOCK = 1 << 16
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRANSIENT = (408, 425, 429)
@@ -45,7 +47,9 @@ def fetch(remote: Remote, path: Path) -> None:
         with_retries(lambda: _fetch_following(remote, path))
     except _FinalError as error:
         raise InputError(f"{remote} cannot be read: {error}.", "Check the address.") from None
-    except (OSError, http.client.HTTPException) as error:
+    except (ValueError, http.client.HTTPException) as error:  # whose text may hold the query
+        raise InputError(f"{remote} cannot be read ({type(error).__name__}).", "Check the address.") from None
+    except OSError as error:
         raise InputError(
             f"{remote} cannot be read ({describe(error)}).", "Check the address and the network."
         ) from None
@@ -66,10 +70,10 @@ def _fetch_one(current: Remote, first: Remote, path: Path, end: float) -> Remote
     same_host = (current.scheme, current.container) == (first.scheme, first.container)
     connection = _connected(current, must_be_global=not (first.is_trusted and same_host))
     try:
-        target = "/" + current.key + (f"?{current.query}" if current.query else "")
+        target = quote("/" + current.key + (f"?{current.query}" if current.query else ""), safe=_AS_THEY_ARE)
         headers = {"user-agent": "varsr", "accept": "image/*,*/*;q=0.5"}
-        if current.credentials and same_host:
-            headers["authorization"] = "Basic " + base64.b64encode(current.credentials.encode()).decode()
+        if first.credentials and same_host:
+            headers["authorization"] = "Basic " + base64.b64encode(first.credentials.encode()).decode()
         connection.request("GET", target, headers=headers)
         answer = connection.getresponse()
         if answer.status in _REDIRECTS:

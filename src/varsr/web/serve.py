@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from varsr.errors import RequestError, describe
+from varsr.storage.address import is_loopback
 from varsr.upscaling.upscaler import ModelChoice
 from varsr.web.api import Server
 from varsr.web.app import create_app
@@ -40,7 +40,7 @@ class Address:
     def of(cls, host: str, port: int, token: str | None, allowed: Sequence[str], root_path: str) -> Address:
         """An address; anything but loopback gets a token where none is given."""
         names = (*LOOPBACK, host, *allowed)
-        return cls(host, port, names, token or (None if _is_loopback(host) else secrets.token_urlsafe(24)), root_path)
+        return cls(host, port, names, token or (None if is_loopback(host) else secrets.token_urlsafe(24)), root_path)
 
     @property
     def url(self) -> str:
@@ -76,15 +76,6 @@ def _models(default: str) -> dict[str, str]:
         if entry.task == "upscale" and any(cached_path(entry, variant) for variant in VARIANTS):
             found.setdefault(name, name)
     return found
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_port(address: Address) -> None:

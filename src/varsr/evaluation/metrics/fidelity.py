@@ -26,7 +26,12 @@ def ssim(result: FloatImage, reference: FloatImage, channels: ChannelsName = "y"
     The window is a Gaussian of 11 px with a deviation of 1.5 px, taken where it lies within the image.
     """
     x, y = (channels_of(image, channels)[:, None] for image in (result, reference))
-    window = gaussian_line(11, 1.5)
+    return float(ssim_map(x, y, PEAK).mean())
+
+
+def ssim_map(x: Tensor, y: Tensor, peak: float) -> Tensor:
+    """Structural similarity around each place of two batches (B, 1, H, W), whose values go from 0 to `peak`."""
+    window = gaussian_line(11, 1.5).to(x)
 
     def local(z: Tensor) -> Tensor:
         return separable(z, window)
@@ -34,7 +39,7 @@ def ssim(result: FloatImage, reference: FloatImage, channels: ChannelsName = "y"
     mean_x, mean_y = local(x), local(y)
     variance_x, variance_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
     covariance = local(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return float((luminance * structure).mean())
+    return luminance * structure
