@@ -15,6 +15,7 @@ __all__ = [
     "Request",
     "Upscaler",
     "VarsrError",
+    "VideoOptions",
     "Wish",
     "__version__",
     "generate",
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from varsr.upscaling.options import Options
     from varsr.upscaling.request import Request
     from varsr.upscaling.upscaler import Upscaler
+    from varsr.video.formats import VideoOptions
 
 _HOMES = {
     "GenerationOptions": "varsr.generation.options",
@@ -39,6 +41,7 @@ _HOMES = {
     "Request": "varsr.upscaling.request",
     "Upscaler": "varsr.upscaling.upscaler",
     "VarsrError": "varsr.errors",
+    "VideoOptions": "varsr.video.formats",
     "upscale_file": "varsr.jobs.files",
 }
 

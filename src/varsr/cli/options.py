@@ -7,14 +7,14 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from varsr.choices import CmykName, ColorFix, DtypeName, Speed, TiffCompression
+from varsr.choices import CmykName, ColorFix, DtypeName, Speed, TiffCompression, VideoCodecName
 from varsr.cli import settings
 from varsr.cli.console import messages
 
 T = TypeVar("T")
 _OUTPUT, _SIZE, _FILES, _MODEL = "Output", "Size", "Files", "Model"
 _GENERATION, _SPEED, _MACHINE, _MESSAGES = "Generation", "Speed", "Machine", "Messages"
-_SETTINGS = "Settings"
+_SETTINGS, _VIDEO = "Settings", "Video"
 _PRESET = "the preset's"
 MAX_PIXELS = 400_000_000
 
@@ -248,6 +248,32 @@ CorrectorSteps = Annotated[
     _option("--corrector-steps", panel=_SPEED, min=2, max=1000, default=_PRESET,
             help="Denoising steps of the corrector."),
 ]  # fmt: skip
+
+VideoCodec = Annotated[
+    VideoCodecName | None,
+    _option("--video-codec", panel=_VIDEO, help="Codec of videos.", default="h264; h265 for 10 bits, av1 for WebM"),
+]
+VideoCrf = Annotated[
+    int | None,
+    _option("--video-crf", panel=_VIDEO, min=0, help="Constant rate factor: lower is better and larger.",
+            default="18, 20 and 28 for h264, h265 and av1"),
+]  # fmt: skip
+VideoPreset = Annotated[
+    str | None,
+    _option("--video-preset", panel=_VIDEO, help="Preset of the encoder: ultrafast to placebo, 0 to 13 for av1.",
+            default="medium; 8"),
+]  # fmt: skip
+Start = Annotated[
+    str | None, _option("--start", panel=_VIDEO, metavar="TIME", help="Begin here: 90, 1:30 or 0:01:30.5.")
+]
+Duration = Annotated[str | None, _option("--duration", panel=_VIDEO, metavar="TIME", help="Take this much of a video.")]
+Fps = Annotated[
+    float | None, _option("--fps", panel=_VIDEO, help="Make a video of a folder of images, at so many frames a second.")
+]
+NoReuse = Annotated[
+    bool, _option("--no-reuse", panel=_VIDEO, help="Compute every tile of every frame, changed or not.")
+]
+Yes = Annotated[bool, _option("--yes", "-y", panel=_VIDEO, help="Do not ask before a run of more than an hour.")]
 
 BatchSize = Annotated[
     int | None,

@@ -13,7 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from varsr.cli.console import messages
+from varsr.cli.forecast import in_time
 from varsr.jobs.crew import AnyRun
+from varsr.upscaling.progress import FrameProgress
+from varsr.upscaling.progress import Progress as ImageProgress
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress in a log
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -89,7 +92,7 @@ class _Bars:
         if self._shown is not job:
             self._shown = job
             self._bars.reset(self._image, description=job.source.name, visible=True)
-        activity = f"{progress.tiles} tiles, {progress.activity}"
+        activity = _in_words(progress)
         self._bars.update(self._image, completed=progress.done, total=progress.total, activity=activity)
 
     def file_done(self) -> None:
@@ -116,7 +119,7 @@ class _Lines:
         of_all = f" of {self._files}" if self._files else ""
         counted = f", {self._done}{of_all} files" if self._files != 1 else ""
         share = progress.done / progress.total
-        self._print(f"{job.source.name}: {share:.0%}, {progress.tiles} tiles, {progress.activity}{counted}")
+        self._print(f"{job.source.name}: {share:.0%}, {_in_words(progress, with_time=True)}{counted}")
 
     def file_done(self) -> None:
         self._done += 1
@@ -124,6 +127,16 @@ class _Lines:
     def _print(self, text: str) -> None:
         self._last = time.monotonic()
         print(text, file=sys.stderr, flush=True)
+
+
+def _in_words(progress: ImageProgress, with_time: bool = False) -> str:
+    if not isinstance(progress, FrameProgress):
+        return f"{progress.tiles} tiles, {progress.activity}"
+    words = f"{progress.done} of {progress.total} frames"
+    if not progress.a_second:
+        return words
+    left = f", {in_time(progress.seconds_left)} left" if with_time else ""
+    return f"{words}, {progress.a_second:.2g} a second{left}"
 
 
 def _bars() -> Progress:

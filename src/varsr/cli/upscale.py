@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
     from varsr.cli.report import OutcomePrinter, Tally
     from varsr.images.encoding import Encoding
-    from varsr.images.size import TargetSize
     from varsr.jobs.cluster import Cluster
     from varsr.jobs.crew import Crew
+    from varsr.jobs.naming import Naming
     from varsr.jobs.plan import Job, Plan, Source
     from varsr.jobs.prefetch import JobSettings
-    from varsr.storage.address import Place
     from varsr.upscaling.upscaler import ModelChoice
 
 
@@ -84,27 +83,39 @@ def upscale(
     ray_actors: cli.RayActors = None,
     dtype: cli.Dtype = "auto",
     no_compile: cli.NoCompile = False,
+    video_codec: cli.VideoCodec = None,
+    video_crf: cli.VideoCrf = None,
+    video_preset: cli.VideoPreset = None,
+    start: cli.Start = None,
+    duration: cli.Duration = None,
+    fps: cli.Fps = None,
+    no_reuse: cli.NoReuse = False,
+    yes: cli.Yes = False,
     quiet: cli.Quiet = False,
     verbose: cli.Verbose = False,
     debug: cli.Debug = False,
     config: cli.Config = None,
     settings: cli.SettingsName = None,
 ) -> None:
-    """Upscale images. Prints the path of each result.
+    """Upscale images and videos. Prints the path of each result.
 
     varsr upscale photo.jpg
+
+    varsr upscale clip.mp4 --height 1080
 
     varsr upscale album/ --recursive --output-dir large/ --skip-existing
 
     curl -s https://example.org/a.jpg | varsr upscale - -o - --format png | feh -
     """
     # Heavy imports wait until a command runs.
-    from varsr.cli.arguments import check_combination, check_page, encoding_for, output_folder
+    from varsr.cli.arguments import check_combination, check_page, encoding_for, input_places, output_folder
     from varsr.cli.console import messages
     from varsr.cli.forecast import say_estimate
     from varsr.cli.report import OutcomePrinter, announce, exit_code
+    from varsr.cli.video import announce_clips, container_named, video_job, video_options
     from varsr.images.size import target_size
     from varsr.jobs.estimate import estimate
+    from varsr.jobs.naming import Naming, naming_values
     from varsr.jobs.outcome import Policy
     from varsr.jobs.pace import pace_key
     from varsr.jobs.plan import Shard
@@ -112,8 +123,10 @@ def upscale(
 
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     chosen = model or default_model()
+    container = container_named(format)
+    video = video_options(video_codec, video_crf, video_preset, start, duration, fps, no_reuse)
     encoding = encoding_for(
-        format=format,
+        format=None if container else format,
         quality=quality,
         lossless=lossless,
         background=background,
@@ -127,13 +140,21 @@ def upscale(
     if compare:
         check_page(compare, overwrite)
     folder, part = output_folder(output_dir), Shard.parse(shard)
-    if output is None:
+    total: int | None
+    one = None if files_from else video_job(input_places(inputs or []), output, folder, container, fps)
+    if one is not None:
+        known: Sequence[Job] = [one]
+        jobs, total = part.of(known), 1
+    elif output is None:
         sources = _sources(inputs or [], files_from, null_separated, base)
-        plan = _plan(sources, folder, name, recursive, size, chosen, encoding)
+        naming = Naming(name, folder, encoding.format, container)
+        plan = _plan(sources, recursive, naming, naming_values(size, chosen))
+        known = [*part.of(plan.first)]
         jobs, total = part.of(plan), part.size(plan.total) if plan.total is not None else None
     else:
         job, encoding = _single_job(inputs or [], files_from, output, encoding)
-        jobs, total = part.of([job]), 1
+        known = [job]
+        jobs, total = part.of(known), 1
     options = Options(
         speed=speed,
         realism=realism,
@@ -166,6 +187,7 @@ def upscale(
     if dry_run:
         say_estimate(estimate(announce(jobs, json, policy), size, skip_larger), key, chosen)
         return
+    from varsr.jobs.cluster import Cluster
     from varsr.jobs.crew import crew_of
     from varsr.jobs.prefetch import JobSettings
     from varsr.jobs.provenance import marking
@@ -176,9 +198,11 @@ def upscale(
     if realism is not None and cfg is not None:
         messages.say("--cfg overrules the guidance that --realism stands for; a model's dial is still set.")
     encoding = marking(encoding, model_label(chosen), size, options)
-    shared = JobSettings(size=size, options=options, encoding=encoding, policy=policy)
+    shared = JobSettings(size=size, options=options, encoding=encoding, policy=policy, video=video)
     choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
     crew = _cluster(choice, ray, ray_actors, workers, output) if ray or ray_actors else crew_of(choice, workers)
+    if not isinstance(crew, Cluster):
+        crew = announce_clips(known, crew, size, options, video, key, yes)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:
         lines = stack.enter_context(opened_report(place_of(report))) if report else None
@@ -207,26 +231,17 @@ def _sources(inputs: Sequence[str], files_from: str | None, null_separated: bool
     return chain(arguments, listed(names_in(place_of(files_from), null_separated), place_of(base) if base else None))
 
 
-def _plan(
-    sources: Iterator[Source],
-    folder: Place | None,
-    name: str,
-    recursive: bool,
-    size: TargetSize,
-    model: str,
-    encoding: Encoding,
-) -> Plan:
+def _plan(sources: Iterator[Source], recursive: bool, naming: Naming, values: dict[str, str]) -> Plan:
     """The plan of inputs whose outputs are named by a template."""
     from varsr.cli.console import messages
     from varsr.images.formats import how_to_get
-    from varsr.jobs.naming import Naming, naming_values
-    from varsr.jobs.plan import Plan
+    from varsr.jobs.plan import Plan, left_out_words
 
-    plan = Plan(sources, recursive, Naming(name, folder, encoding.format), naming_values(size, model))
+    plan = Plan(sources, recursive, naming, values)
     if plan.results:
         messages.say(f"Skipped {plan.results} files that are named like results of an earlier run.")
-    if plan.raws:
-        messages.say(f"Left out {plan.raws} raw photographs. {how_to_get('raw')}")
+    for extra, count in plan.left_out.items():
+        messages.say(f"Left out {left_out_words(extra, count)}. {how_to_get(extra)}")
     return plan
 
 
@@ -294,11 +309,12 @@ def _write_page(path: Path, jobs: Sequence[Job], model: str) -> None:
     from varsr.cli.console import in_words, messages
     from varsr.comparison.layers import Comparison, Layer
     from varsr.comparison.page import write_page
+    from varsr.jobs.preflight import is_about_video
 
     comparisons = [
         Comparison(job.source.name, (Layer("input", job.source_file), Layer(model, job.target_file)))
         for job in jobs
-        if job.is_of_files
+        if job.is_of_files and not is_about_video(job)
     ]
     if not comparisons:
         messages.say("Nothing to compare: no result is a file.")

@@ -19,7 +19,7 @@ from varsr.jobs.workers import WorkerRun
 from varsr.runtime.cpu import usable_cores
 from varsr.runtime.device import pick_device
 from varsr.runtime.memory import memory_size
-from varsr.upscaling.upscaler import ModelChoice
+from varsr.upscaling.upscaler import ModelChoice, Upscaler
 
 AnyRun: TypeAlias = "Run | WorkerRun | ClusterRun"
 """Whatever does jobs: iterate over it for their outcomes."""
@@ -32,10 +32,11 @@ CORES_A_WORKER = 4
 
 @dataclass(frozen=True)
 class Crew:
-    """A model for each worker, and the threads of each on a CPU."""
+    """A model for each worker, and the threads of each on a CPU. `loaded` is that of a single worker, once it is."""
 
     choices: tuple[ModelChoice, ...]
     threads: int | None = None
+    loaded: Upscaler | None = None
 
     def run(self, jobs: Iterable[Job], total: int | None, settings: JobSettings) -> Run | WorkerRun:
         """The run of `total` jobs, None for many: in this process where there is one worker, or one job.
@@ -43,8 +44,12 @@ class Crew:
         A single job may be about the standard streams, which a worker has not.
         """
         if len(self.choices) == 1 or total == 1:
-            return Run(self.choices[0], jobs, settings)
+            return Run(self.loaded or self.choices[0], jobs, settings)
         return WorkerRun(self.choices, jobs, settings, self.threads, _patience())
+
+    def with_model(self) -> Crew:
+        """The same crew with the model of its first worker loaded. Raises as `ModelChoice.load` does."""
+        return replace(self, loaded=self.loaded or self.choices[0].load())
 
 
 def crew_of(choice: ModelChoice, workers: str | None) -> Crew:

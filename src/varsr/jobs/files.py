@@ -17,6 +17,7 @@ from varsr.jobs.run import Run
 from varsr.storage.address import place_of
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
+from varsr.video.formats import DEFAULT_VIDEO, VideoOptions, is_video
 from varsr.weights.registry import default_model, model_label
 
 
@@ -36,17 +37,17 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     lossless: bool = False,
     background: tuple[int, int, int] | None = None,
     overwrite: bool = False,
+    video: VideoOptions = DEFAULT_VIDEO,
 ) -> Outcome:
-    """Upscale an image file to another, as `varsr upscale SOURCE -o TARGET` does.
+    """Upscale an image or video file to another, as `varsr upscale SOURCE -o TARGET` does.
 
-    Everything that belongs to the image is kept where the target's format can hold it: EXIF (its orientation applied),
-    XMP, IPTC, colour profile, density, transparency, 16 bits a channel, all frames or pages. The target appears whole
-    or not at all. In a loop, load the model once: `upscaler = Upscaler.from_pretrained()`.
+    Everything that belongs to it is kept where the target's format can hold it. The target appears whole or not at all.
+    In a loop, load the model once: `upscaler = Upscaler.from_pretrained()`.
 
     Args:
-        source: file to read: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; HEIC with `pip install "varsr[heif]"`. An address
-            of a storage or the web as `varsr upscale` takes it.
-        target: file to write, in an existing folder, or an address. Its suffix or `format` chooses the format.
+        source: an image; with `pip install "varsr[video]"` a video, or for one a folder of images at `video.fps`. An
+            address of a storage or the web as `varsr upscale` takes it.
+        target: file to write, or an address. Its suffix or `format` chooses the format.
         upscaler: a loaded model. None loads the default one, which takes a second or more each time.
         scale: factor from 1 to 8. Instead of it, `width`, `height` or `longest` (the longer side) gives the size in
             pixels, or `megapixels` the area. Without any the scale is 4.
@@ -54,22 +55,23 @@ def upscale_file(  # noqa: D417, some arguments are documented together
         quality: of JPEG, WebP and AVIF, 1 to 100; `lossless` writes WebP and AVIF without.
         background: red, green and blue, 0 to 255, onto which transparency is flattened.
         overwrite: replace a target that exists.
+        video: `varsr.VideoOptions(codec="h265", crf=20)`, for videos.
 
     Returns:
-        An `Outcome` with `size` and `target_size` (height, width), `tiles`, `seconds`, and `notes` on losses.
+        An `Outcome` with `size` and `target_size` (height, width), `frames`, `tiles`, `seconds`, `notes` on losses.
 
     Raises:
-        VarsrError: RequestError for wrong values, InputError and OutputError for files, WeightsError for the default
-            model, TooLittleMemoryError, ResultError. Its `advice` says what to do.
+        VarsrError: one of its kinds (`docs/exit-codes.md`). Its `advice` says what to do.
 
     """
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     encoding = Encoding(quality, lossless, format_named(format) if format else None, background)
-    places = place_of(fspath(source)), place_of(fspath(target))
-    encoding.of(Path(places[1].name))
+    job = Job(place_of(fspath(source)), place_of(fspath(target)))
+    if not is_video(job.target.name):
+        encoding.of(Path(job.target.name))
     label = upscaler.label if upscaler else model_label(default_model())
-    settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite))
-    return _done(upscaler or ModelChoice(), Job(*places), settings)
+    settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite), video)
+    return _done(upscaler or ModelChoice(), job, settings)
 
 
 def _done(model: ModelChoice | Upscaler, job: Job, settings: JobSettings) -> Outcome:

@@ -12,8 +12,9 @@ from varsr.images.formats import RAW_SUFFIXES, READ_SUFFIXES, has_extra
 from varsr.storage import objects
 from varsr.storage.address import Place, Remote
 from varsr.storage.local import exists, is_special
+from varsr.video import formats
 
-_SUFFIXES = frozenset((*READ_SUFFIXES, *RAW_SUFFIXES))
+_SUFFIXES = frozenset((*READ_SUFFIXES, *RAW_SUFFIXES, *formats.READ_SUFFIXES))
 IGNORED_FOLDERS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
 """Folders in which network drives and Windows keep thumbnails and what was deleted."""
 
@@ -31,7 +32,7 @@ Found = Place | tuple[Place, InputError]
 
 
 def walk(folder: Place, recursive: bool) -> Iterator[Found]:
-    """The images and raw photographs of a folder, by suffix, and the folders that cannot be looked into; sorted.
+    """The images, raw photographs and videos of a folder, by suffix, and folders that cannot be looked into; sorted.
 
     One folder at a time is listed. Hidden files and `IGNORED_FOLDERS` are left out, links to folders not followed, and
     pipes and devices not taken for files.
@@ -67,16 +68,17 @@ def _walk_remote(folder: Remote, recursive: bool) -> Iterator[Found]:
 
 
 def is_readable(path: Place) -> bool:
-    """False for a raw photograph where what develops it is not installed."""
+    """False for a raw photograph, or a video, where what reads it is not installed."""
+    if formats.is_video(path.name):
+        return formats.has_video()
     return path.suffix.lower() in READ_SUFFIXES or has_extra("raw")
 
 
 def images_in(folder: Path) -> tuple[list[Path], list[tuple[Place, InputError]]]:
     """The images of one folder, and the folder itself where it cannot be looked into."""
     found = [*walk(folder, recursive=False)]
-    return [one for one in found if isinstance(one, Path) and is_readable(one)], [
-        one for one in found if isinstance(one, tuple)
-    ]
+    images = [one for one in found if isinstance(one, Path) and not formats.is_video(one.name)]
+    return [one for one in images if is_readable(one)], [one for one in found if isinstance(one, tuple)]
 
 
 def is_folder(path: Place) -> bool:

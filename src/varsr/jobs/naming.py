@@ -12,6 +12,7 @@ from varsr.errors import RequestError
 from varsr.images.formats import BY_SUFFIX, FORMATS, Format
 from varsr.images.size import LABEL, TargetSize
 from varsr.storage.address import Place, folder_below
+from varsr.video.formats import CONTAINERS, is_video, result_suffix
 
 DEFAULT_TEMPLATE = "{stem}_{size}{ext}"
 FIELDS = ("stem", "size", "scale", "ext", "source_ext", "model")
@@ -25,6 +26,8 @@ class Naming:
     template: str = DEFAULT_TEMPLATE
     folder: Place | None = None
     format: Format | None = None
+    container: str | None = None
+    """Suffix of videos, where it is not the input's."""
 
     def __post_init__(self) -> None:
         """Raise `RequestError` where the template has fields that there are not, or names a folder."""
@@ -44,11 +47,13 @@ class Naming:
     def target(self, source: Place, root: Place, values: Mapping[str, str]) -> Place:
         """The output of `source`, found under `root`, whose place under it is kept in `folder`.
 
-        Raises `ValueError` where it is not under it, `OutputError` where nothing can be written there.
+        For a video whose frames become images it is a folder. Raises `ValueError` where the source is not under the
+        root, `OutputError` where nothing can be written there.
         """
-        suffix = self.suffix(source)
+        suffix = "" if self.is_of_frames(source) else self.suffix(source)
         name = self.template.format(**{**values, "stem": source.stem, "ext": suffix, "source_ext": source.suffix[1:]})
-        if "{ext}" not in self.template and Path(name).suffix.lower() not in BY_SUFFIX:
+        known = CONTAINERS if is_video(source.name) else BY_SUFFIX
+        if suffix and "{ext}" not in self.template and Path(name).suffix.lower() not in known:
             name += suffix
         if self.folder is None:
             return source.with_name(name)
@@ -68,9 +73,15 @@ class Naming:
             pattern += r"(?:\.\w+)?"
         return distinct and re.fullmatch(pattern, path.name) is not None
 
+    def is_of_frames(self, source: Place) -> bool:
+        """True for a video whose frames become images, in a folder of their own."""
+        return self.format is not None and is_video(source.name)
+
     def suffix(self, source: Place) -> str:
         """The suffix: the format asked for, else the input's own where it can be written, else .png."""
         own = source.suffix
+        if is_video(source.name):
+            return self.container or result_suffix(source.name)
         if self.format is not None:
             return own if own.lower() in self.format.suffixes else self.format.suffixes[0]
         return own if own.lower() in BY_SUFFIX else FALLBACK

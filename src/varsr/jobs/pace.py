@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import time
 from contextlib import suppress
 from dataclasses import astuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from varsr.images.size import Size
 from varsr.jobs.outcome import Outcome
+from varsr.jobs.preflight import is_about_video
 from varsr.storage.local import replacing
 from varsr.upscaling.options import Options
 from varsr.weights.cache import cache_folder
 
+if TYPE_CHECKING:
+    from varsr.upscaling.upscaler import Upscaler
+
+QUICK = 3.0
+"""Seconds for a tile, from which it is not computed twice to measure the pace."""
 RUNS_KEPT = 10
 SETTINGS_KEPT = 50
 LEAST_PIXELS = 512 * 512
@@ -42,8 +52,8 @@ class Stopwatch:
         self._work = 0.0
 
     def add(self, outcome: Outcome, elapsed: float) -> None:
-        """Count an outcome that came `elapsed` seconds into the run."""
-        if outcome.status != "done" or outcome.target_size is None:
+        """Count an outcome that came `elapsed` seconds into the run; not a video, of which a part is computed."""
+        if outcome.status != "done" or outcome.target_size is None or is_about_video(outcome.job):
             return
         if self._start is None:
             self._start = max(0.0, elapsed - outcome.seconds)
@@ -80,3 +90,20 @@ def _read() -> dict[str, list[dict[str, float]]]:
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
+
+
+def measured_pace(upscaler: Upscaler, options: Options) -> float:
+    """Seconds a megapixel by one tile, which is computed for warm-up first where that is quick."""
+    side = upscaler.model.config.tile_side
+    image = np.random.default_rng(0).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
+    seconds = _seconds(upscaler, image, options)
+    if seconds < QUICK:
+        seconds = _seconds(upscaler, image, options)
+    new = side * (1 - upscaler.settings(options).tile_overlap / upscaler.model.config.latent_side)
+    return seconds / (new * new / 1e6)
+
+
+def _seconds(upscaler: Upscaler, image: NDArray[np.uint8], options: Options) -> float:
+    began = time.monotonic()
+    upscaler.upscale(image, 4.0, options)
+    return time.monotonic() - began

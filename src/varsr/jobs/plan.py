@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +17,7 @@ from varsr.jobs.listing import expanded, is_folder, is_readable, walk
 from varsr.jobs.naming import Naming
 from varsr.storage.address import Place, Remote
 from varsr.storage.streams import STREAM
+from varsr.video.formats import is_video
 
 CHECKED = 10_000
 """Jobs that are known, and checked for collisions, before the first begins."""
@@ -104,8 +106,8 @@ class Plan:
         self._recursive, self._naming, self._values = recursive, naming, values
         self.results = 0
         """Files of folders that were left out so far, as results of earlier runs."""
-        self.raws = 0
-        """Raw photographs in folders that were left out so far, for want of the extra that develops them."""
+        self.left_out: Counter[str] = Counter()
+        """Raw photographs and videos in folders that were left out so far, by the extra that would read them."""
         found = self._found(sources)
         self._first = list({_identity(job.source): job for job in islice(found, CHECKED)}.values())
         _refuse_collisions([job for job in self._first if job.problem is None])
@@ -113,6 +115,11 @@ class Plan:
         self.total = len(self._first) if following is None else None
         """The number of jobs; None where there are more than are checked beforehand."""
         self._rest = chain([following] if following else (), found)
+
+    @property
+    def first(self) -> Sequence[Job]:
+        """The jobs that are known before the first begins."""
+        return self._first
 
     def __iter__(self) -> Iterator[Job]:
         if self.total is not None:
@@ -144,7 +151,7 @@ class Plan:
                 self.results += 1
                 continue
             elif not is_readable(found):
-                self.raws += 1
+                self.left_out["video" if is_video(found.name) else "raw"] += 1
                 continue
             else:
                 yield self._job(found, root, found=True)
@@ -152,7 +159,7 @@ class Plan:
         if not jobs:
             results = self.results - before
             kind = "inputs" if results else "images"
-            raise InputError(f"{folder} holds no {kind}.", _advice(results, self.raws, self._recursive))
+            raise InputError(f"{folder} holds no {kind}.", _advice(results, self.left_out, self._recursive))
 
     def _job(self, path: Place, root: Place, found: bool = False) -> Job:
         try:
@@ -184,9 +191,14 @@ def given(inputs: Iterable[Place]) -> Iterator[Source]:
     return (Source(path) for path in chain.from_iterable(map(expanded, inputs)))
 
 
-def _advice(results: int, raws: int, recursive: bool) -> str:
-    if raws:
-        return f"It holds {raws} raw photographs. {how_to_get('raw')}"
+def left_out_words(extra: str, count: int) -> str:
+    """Files that an extra would read, in words."""
+    return f"{count} {'videos' if extra == 'video' else 'raw photographs'}"
+
+
+def _advice(results: int, left_out: Mapping[str, int], recursive: bool) -> str:
+    for extra, count in left_out.items():
+        return f"It holds {left_out_words(extra, count)}. {how_to_get(extra)}"
     if results:
         return f"It holds {results} results of earlier runs; name a file itself to upscale it again."
     return "Name another." if recursive else "Add `recursive` to include its subfolders."

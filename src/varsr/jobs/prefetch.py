@@ -15,12 +15,13 @@ from varsr.images.photo import Photo
 from varsr.images.size import TargetSize
 from varsr.jobs.outcome import DEFAULT_POLICY, Outcome, Policy, Skipped, failed
 from varsr.jobs.plan import Job
-from varsr.jobs.preflight import prepare
+from varsr.jobs.preflight import is_about_video, prepare, prepare_video
 from varsr.jobs.targets import Targets
 from varsr.storage.streams import STREAM
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.request import FOUR_TIMES, Request
 from varsr.upscaling.scheduler import AHEAD_PIXELS
+from varsr.video.formats import DEFAULT_VIDEO, VideoOptions
 
 AHEAD_FILES = 64
 """Files that wait, from which no further one is read."""
@@ -35,6 +36,7 @@ class JobSettings:
     options: Options = DEFAULTS
     encoding: Encoding = DEFAULT_ENCODING
     policy: Policy = DEFAULT_POLICY
+    video: VideoOptions = DEFAULT_VIDEO
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,15 @@ class FrameRequest(Request):
     opened: OpenedJob
 
 
-Prefetched = FrameRequest | Outcome
-"""A frame to upscale, or the outcome of a job of which nothing is to be upscaled."""
+@dataclass(frozen=True)
+class VideoTask:
+    """A video to upscale, whose frames are read as they are needed, and the outcome so far."""
+
+    outcome: Outcome
+
+
+Prefetched = FrameRequest | VideoTask | Outcome
+"""A frame or a video to upscale, or the outcome of a job of which nothing is to be upscaled."""
 
 
 class Prefetch(Iterator[Prefetched]):
@@ -122,6 +131,9 @@ def opened(job: Job, settings: JobSettings, targets: Targets) -> list[Prefetched
     """The frames of a job's file, or its outcome where there is nothing to do, or nothing that can be done."""
     outcome, started = Outcome(job, "skipped"), time.monotonic()
     try:
+        if is_about_video(job):
+            skipped = prepare_video(job, settings.policy, targets)
+            return [replace(outcome, notes=skipped.notes) if skipped else VideoTask(outcome)]
         photo = prepare(job, settings.policy, settings.encoding, targets)
         if isinstance(photo, Skipped):
             return [replace(outcome, notes=photo.notes, outdated=photo.outdated)]
@@ -138,7 +150,7 @@ def opened(job: Job, settings: JobSettings, targets: Targets) -> list[Prefetched
 
 
 def _pixels(item: Prefetched) -> int:
-    if isinstance(item, Outcome) or not isinstance(item.image, Photo):
+    if not isinstance(item, FrameRequest) or not isinstance(item.image, Photo):
         return 0
     height, width = item.image.size
     return height * width

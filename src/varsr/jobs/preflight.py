@@ -7,6 +7,7 @@ from pathlib import Path
 
 from varsr.errors import InputError, OutputError, describe
 from varsr.images.encoding import Encoding
+from varsr.images.formats import how_to_get
 from varsr.images.header import read_header
 from varsr.images.mark import is_marked, made_with
 from varsr.images.photo import Photo
@@ -18,6 +19,7 @@ from varsr.storage.address import Place, Remote
 from varsr.storage.local import exists, is_special
 from varsr.storage.staging import fetched
 from varsr.storage.streams import STREAM, standard_input
+from varsr.video.formats import has_video, is_video
 
 
 def prepare(job: Job, policy: Policy, encoding: Encoding, targets: Targets) -> Photo | Skipped:
@@ -41,6 +43,33 @@ def prepare(job: Job, policy: Policy, encoding: Encoding, targets: Targets) -> P
     if policy.create_folders and isinstance(job.target, Path):
         create_folder(job.target.parent)
     return photo if encoding.background is None else photo.on(encoding.background)
+
+
+def is_about_video(job: Job) -> bool:
+    """True for a job whose input or result is a video."""
+    return is_video(job.source.name) or is_video(job.target.name)
+
+
+def prepare_video(job: Job, policy: Policy, targets: Targets) -> Skipped | None:
+    """Check the place of a video's result, or of the folder of its frames; or say that there is nothing to do.
+
+    Raises `InputError` where what reads videos is not installed, `OutputError` where the result could not be written.
+    """
+    if job.problem is not None:
+        raise job.problem
+    if not has_video():
+        raise InputError(f"{job.source}: reading videos is not installed.", how_to_get("video"))
+    if not is_video(job.target.name):  # a folder of images, each of which is checked at its turn
+        if isinstance(job.target, Remote) or job.target == STREAM:
+            raise OutputError(f"{job.target} cannot hold the frames of a video.", "Name a folder of this machine.")
+        check_folder(job.target)
+        return None
+    if policy.skip_existing and targets.exist(job.target):
+        return Skipped()
+    _check_target(job, policy, targets)
+    if policy.create_folders and isinstance(job.target, Path):
+        create_folder(job.target.parent)
+    return None
 
 
 def _skipped_existing(target: Place, encoding: Encoding) -> Skipped:

@@ -11,14 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import chain, islice
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from varsr.errors import DeviceError, WeightsError
 from varsr.images.photo import Photo
 from varsr.images.write import encode, write_bands, write_photo
 from varsr.jobs.outcome import Outcome, failed
 from varsr.jobs.plan import Job
-from varsr.jobs.prefetch import FrameRequest, JobSettings, OpenedJob, Prefetch
+from varsr.jobs.prefetch import FrameRequest, JobSettings, OpenedJob, Prefetch, VideoTask
 from varsr.storage.retry import RETRIES
 from varsr.storage.staging import delivered
 from varsr.storage.streams import STREAM, write_to_standard_output
@@ -27,6 +27,9 @@ from varsr.upscaling.request import Result
 from varsr.upscaling.stream import UpscaleStream
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
 
+if TYPE_CHECKING:
+    from varsr.jobs.clip import ClipRun
+
 WRITERS = 2
 STREAM_ABOVE_PIXELS = 40_000_000
 """Pixels of a result from which it is written, or at least rounded to bytes, row by row."""
@@ -34,7 +37,7 @@ STREAM_ABOVE_PIXELS = 40_000_000
 RUN_ERRORS = (WeightsError, DeviceError)
 """Errors that every image would meet, which end the run. Any other costs the image at work alone."""
 
-Item = FrameRequest | Outcome
+Item = FrameRequest | VideoTask | Outcome
 
 
 class Run:
@@ -49,13 +52,17 @@ class Run:
         self._jobs = jobs
         self._settings = settings
         self._stream: UpscaleStream[Item] | None = None
+        self._upscaler: Upscaler | None = None
         self._at_work: Job | None = None
+        self._clip: ClipRun | None = None
+        self._busy_with_clips = 0.0
         self._started = time.monotonic()
 
     @property
     def progress(self) -> tuple[Job, Progress] | None:
-        """The job at work and the progress of its image."""
-        job, progress = self._at_work, self._stream.progress if self._stream else None
+        """The job at work and the progress of its image or video."""
+        job, clip = self._at_work, self._clip
+        progress = clip.progress if clip else self._stream.progress if self._stream else None
         return (job, progress) if job and progress else None
 
     @property
@@ -66,7 +73,8 @@ class Run:
     @property
     def computing_share(self) -> float:
         """The share of the time in which the model computed."""
-        return self._stream.busy / self.elapsed if self._stream else 0.0
+        busy = self._stream.busy if self._stream else 0.0
+        return (busy + self._busy_with_clips) / self.elapsed
 
     def __iter__(self) -> Iterator[Outcome]:
         fail_fast = self._settings.policy.fail_fast
@@ -90,6 +98,8 @@ class Run:
         for item in results:
             if isinstance(item, Outcome):
                 yield _settled(item)
+            elif isinstance(item, VideoTask):
+                yield _settled(self._upscale_clip(item))
             elif isinstance(item, Result) and isinstance(item.request, FrameRequest):
                 opened = item.request.opened
                 frames = chain([item], islice(results, len(opened.photo.more_frames)))
@@ -101,8 +111,8 @@ class Run:
             if isinstance(item, Outcome):
                 yield item
                 continue
-            upscaler = self._model.load() if isinstance(self._model, ModelChoice) else self._model
-            self._stream = upscaler.upscale_many(chain(iter([item]), prefetch))
+            self._upscaler = self._model.load() if isinstance(self._model, ModelChoice) else self._model
+            self._stream = self._upscaler.upscale_many(chain(iter([item]), prefetch))
             del item  # else the first image, like a list that `chain` holds, would stay in memory until the end
             yield from self._stream
             return
@@ -126,6 +136,23 @@ class Run:
             return _settled(failed(outcome, error, time.monotonic() - started))
         return writers.submit(self._write, outcome, replace(photos[0], more_frames=tuple(photos[1:])), started)
 
+    def _upscale_clip(self, task: VideoTask) -> Outcome:
+        """Upscale a video, from its first frame to the file that is put together."""
+        from varsr.jobs.clip import ClipRun  # which needs what reads videos
+
+        assert self._upscaler is not None
+        started, outcome = time.monotonic(), task.outcome
+        self._at_work, self._clip = outcome.job, ClipRun(self._upscaler, outcome.job, self._settings)
+        try:
+            return self._done(self._clip.finish(outcome), started)
+        except RUN_ERRORS:
+            raise
+        except Exception as error:
+            return failed(outcome, error, time.monotonic() - started)
+        finally:
+            self._busy_with_clips += self._clip.busy
+            self._clip = None
+
     @staticmethod
     def _is_streamed(opened: OpenedJob, frame: Result) -> bool:
         """True for a result that is so large that it is written row by row."""
@@ -145,7 +172,7 @@ class Run:
 
     def _done(self, outcome: Outcome, started: float) -> Outcome:
         job = outcome.job
-        if self._settings.policy.preserve and job.is_of_files:
+        if self._settings.policy.preserve and job.is_of_files and job.target_file.is_file():
             with suppress(OSError):  # the result itself is whole
                 shutil.copystat(job.source_file, job.target_file)
         return replace(outcome, status="done", seconds=time.monotonic() - started)

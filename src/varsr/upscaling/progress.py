@@ -17,6 +17,18 @@ class Progress:
     activity: str
 
 
+@dataclass(frozen=True)
+class FrameProgress(Progress):
+    """Progress of a video in frames, and how many are done a second, once that is known."""
+
+    a_second: float = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the end at the speed so far; 0 while that is not known."""
+        return (self.total - self.done) / self.a_second if self.a_second else 0.0
+
+
 OnProgress = Callable[[Progress], None]
 """A listener of a Python caller. The command line reads `ProgressCounter.state` instead."""
 

@@ -18,6 +18,7 @@ from varsr.images.size import Size, TargetSize, target_size
 from varsr.tiling.array import FloatImage
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.progress import OnProgress
+from varsr.upscaling.still import Change
 
 ImageLike: TypeAlias = "Image.Image | NDArray[Any] | Photo"
 ImageT = TypeVar("ImageT", Image.Image, NDArray[Any], Photo)
@@ -37,6 +38,8 @@ class Request:
     """Relative to the image, or (height, width) in pixels."""
     options: Options = DEFAULTS
     on_progress: OnProgress | None = None
+    change: Change | None = None
+    """The part that is new since the image before, of a video; None where everything is computed."""
 
     def target(self, photo: Photo) -> Size:
         """The size (height, width) of the result. Raises `RequestError` for less than 1 or more than 8 times."""

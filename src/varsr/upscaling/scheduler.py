@@ -21,6 +21,8 @@ from varsr.upscaling.progress import ProgressCounter
 
 AHEAD_PIXELS = 8_000_000
 """Pixels of images that wait for their turn, from which no further one is read or pulled."""
+AHEAD_ENTRIES = 64
+"""Entries that wait, images or not, from which no further one is pulled."""
 
 T = TypeVar("T")
 
@@ -144,13 +146,17 @@ class Scheduler(Generic[T]):
     def _following(self) -> Iterator[PendingImage]:
         """The images after the one whose turn it is, pulled as they are asked for while memory allows it."""
         yield from [entry.image for entry in self._ahead if entry.image]
-        while sum(entry.image.source.input_pixels for entry in self._ahead if entry.image) < AHEAD_PIXELS:
+        while self._has_room():
             entry = self._pull()
             if entry is None:
                 return
             self._ahead.append(entry)
             if entry.image:
                 yield entry.image
+
+    def _has_room(self) -> bool:
+        pixels = sum(entry.image.source.input_pixels for entry in self._ahead if entry.image)
+        return pixels < AHEAD_PIXELS and len(self._ahead) < AHEAD_ENTRIES
 
     def _pull(self) -> Entry[T] | None:
         began = time.monotonic()

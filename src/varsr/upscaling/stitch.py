@@ -14,6 +14,7 @@ from varsr.tiling.array import FloatImage
 from varsr.tiling.blend import BandBlend
 from varsr.tiling.grid import Tile
 from varsr.upscaling.progress import ProgressCounter
+from varsr.upscaling.still import Reuse
 
 BAND_ROWS = 96
 """Rows of pixels that are handed on at a time: whoever takes them makes copies."""
@@ -33,8 +34,11 @@ class Stitcher:
         windows: Sequence[Tile],
         realism: float,
         progress: ProgressCounter,
+        reuse: Reuse | None = None,
     ) -> None:
+        """Begin. With `reuse` only some windows are decoded, and the others taken from memory."""
         self._engine = engine
+        self._reuse = reuse
         self._source = source
         self._tiles = tiles
         self._realism = realism
@@ -77,12 +81,27 @@ class Stitcher:
             self._pixels.drop(final)
 
     def _decode(self, row: Sequence[Tile]) -> None:
-        """Decode a row of windows and blend their pixels."""
+        """Decode a row of windows and blend their pixels, always in the same order."""
         band = self._latent.rows(row[0].top, row[0].top + row[0].side)
         rest = iter(row)
         while windows := list(islice(rest, self._engine.batch_size)):
-            latents = np.stack([band[:, window.area[1]] for window in windows])
-            inputs = np.stack([self._source.tile(window.times(self._stride)) for window in windows])
-            for window, values in zip(windows, self._engine.decode(latents, inputs, self._realism), strict=True):
+            for window, values in zip(windows, self._restored(windows, band), strict=True):
                 self._pixels.add(window.times(self._stride), values)
-            self._progress.add(len(windows), "decoding")
+
+    def _restored(self, windows: Sequence[Tile], band: FloatImage) -> Sequence[FloatImage]:
+        """The pixels of windows, decoded from their latents, or from memory where they have not changed."""
+        reuse = self._reuse
+        if reuse is None:
+            return self._decoded(windows, band)
+        new = [window for window in windows if window.index in reuse.windows]
+        reuse.memory.pixels.update(zip((window.index for window in new), self._decoded(new, band), strict=True))
+        return [reuse.memory.pixels[window.index] for window in windows]
+
+    def _decoded(self, windows: Sequence[Tile], band: FloatImage) -> Sequence[FloatImage]:
+        if not windows:
+            return ()
+        latents = np.stack([band[:, window.area[1]] for window in windows])
+        inputs = np.stack([self._source.tile(window.times(self._stride)) for window in windows])
+        restored = self._engine.decode(latents, inputs, self._realism)
+        self._progress.add(len(windows), "decoding")
+        return [*restored]

@@ -22,6 +22,7 @@ from varsr.upscaling.preset import Presets, Settings, resolve
 from varsr.upscaling.progress import Progress, ProgressCounter
 from varsr.upscaling.request import Request, Result
 from varsr.upscaling.scheduler import Entry, PendingImage, Scheduler
+from varsr.upscaling.still import Reuse
 from varsr.upscaling.stitch import Stitcher
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class _Planned:
     layout: Layout
     settings: Settings
     image: PendingImage
+    reuse: Reuse | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class UpscaleStream(Iterator["Result | T"], Generic[T]):
         if not isinstance(item, _Planned):
             return item
         self._counter = item.image.progress
-        return Result(item.request, item.photo, item.layout.size, len(item.layout.tiles), self._steps(item))
+        tiles = len(item.reuse.tiles) if item.reuse else len(item.layout.tiles)
+        return Result(item.request, item.photo, item.layout.size, tiles, self._steps(item))
 
     def _entry(self, item: T) -> Entry[T | _Planned | _Refused]:
         """Something pulled: a request planned, anything else as it is."""
@@ -101,25 +104,28 @@ class UpscaleStream(Iterator["Result | T"], Generic[T]):
             layout = layout_of(request.target(photo), settings, config)
         except Exception as error:  # raised at its turn, where its result is asked for
             return Entry(_Refused(request, error), None)
-        tiles, windows = len(layout.tiles), len(layout.windows)
+        reuse = Reuse.of(request.change, layout, config.tokenizer.stride) if request.change else None
+        computed = [tile for tile in layout.tiles if reuse is None or tile.index in reuse.tiles]
+        tiles, windows = len(computed), len(layout.windows if reuse is None else reuse.windows)
         image = PendingImage(
             Enlarged(photo.color, layout.size, layout.padded),
-            layout.tiles,
+            computed,
             config.tokenizer.stride,
-            settings.for_tiles(tiles),
+            settings.for_tiles(len(layout.tiles)),
             settings.seed,
             min(request.options.batch_size or self._engine.batch_size, self._engine.largest_batch),
             ProgressCounter(tiles, tiles * (len(config.scales) + 1) + windows, request.on_progress),
         )
-        return Entry(_Planned(request, photo, layout, settings, image), image)
+        return Entry(_Planned(request, photo, layout, settings, image, reuse), image)
 
     def _steps(self, planned: _Planned) -> Iterator[FloatImage | None]:
         """The colour in bands of rows, computed as they are asked for, and None where the caller may do other work."""
         image, layout = planned.image, planned.layout
         image.progress.begin()
         realism = planned.settings.realism
-        stitcher = Stitcher(self._engine, image.source, layout.tiles, layout.windows, realism, image.progress)
-        stitched = stitcher.steps(self._scheduler.latents(image))
+        reuse, latents = planned.reuse, self._scheduler.latents(image)
+        stitcher = Stitcher(self._engine, image.source, layout.tiles, layout.windows, realism, image.progress, reuse)
+        stitched = stitcher.steps(latents if reuse is None else reuse.merged(layout.tiles, latents))
         with memory_errors(self._engine.device):
             yield from self._timed(
                 map(_checked, fixed_bands(stitched, image.source.inside, planned.settings.color_fix))

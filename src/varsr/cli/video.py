@@ -1,0 +1,159 @@
+"""Videos on the command line: their options, which of them a job is about, and the estimate before a long run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from varsr.choices import VideoCodecName
+from varsr.cli.console import messages
+from varsr.cli.forecast import in_time
+from varsr.errors import OutputError, RequestError
+from varsr.jobs.crew import Crew
+from varsr.jobs.listing import is_folder
+from varsr.jobs.pace import known_pace, measured_pace
+from varsr.jobs.plan import Job
+from varsr.storage.address import Place, Remote
+from varsr.upscaling.options import Options
+from varsr.video.formats import CONTAINERS, VideoOptions, has_video, is_video
+
+LONG = 3600.0
+"""Seconds from which a run has to be confirmed."""
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
+
+
+def video_options(
+    codec: VideoCodecName | None,
+    crf: int | None,
+    preset: str | None,
+    start: str | None,
+    duration: str | None,
+    fps: float | None,
+    no_reuse: bool,
+) -> VideoOptions:
+    """The options of videos. Raises `RequestError` for values that cannot be."""
+    return VideoOptions(
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        start=seconds_in(start) if start else 0.0,
+        duration=seconds_in(duration) if duration else None,
+        fps=fps,
+        reuse=not no_reuse,
+    )
+
+
+def seconds_in(text: str) -> float:
+    """A time written as 90, 1:30 or 0:01:30.5. Raises `RequestError` for anything else."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise RequestError(f"{text!r} is not a time.", "Write seconds, or 1:30, or 0:01:30.5.")
+    hours, minutes, seconds = match.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
+
+
+def container_named(format: str | None) -> str | None:
+    """The suffix of the videos that a format names; None where it names one of images, or nothing."""
+    suffix = f".{format.lower().lstrip('.')}" if format else ""
+    return suffix if suffix in CONTAINERS else None
+
+
+def video_job(
+    inputs: Sequence[Place], output: str | None, folder: Place | None, container: str | None, fps: float | None
+) -> Job | None:
+    """The job of one video, or of one folder of frames, whose result is not named as others are; None for any other.
+
+    Raises `RequestError` where input and output do not go together.
+    """
+    if len(inputs) != 1:
+        return None
+    (source,) = inputs
+    if output is None:
+        as_frames = folder is not None and container is None and is_video(source.name)
+        return Job(source, folder) if as_frames and folder is not None else None
+    if not is_video(output):
+        if is_video(source.name):
+            raise RequestError(f"{output} is not the name of a video.", "Name one, or a folder for frames with -d.")
+        return None
+    if is_folder(source):
+        if fps is None:
+            raise RequestError(f"{source}: images have no times of their own.", "Give frames a second with --fps.")
+        return Job(source, _file(output))
+    if not is_video(source.name):
+        raise RequestError(f"{source} is not a video.", "Name a video, or a folder of frames with --fps.")
+    return Job(source, _file(output))
+
+
+def _file(output: str) -> Place:
+    from varsr.storage.address import place_of
+
+    target = place_of(output)
+    if is_folder(target):
+        raise OutputError(f"{output} is a folder.", "Name a file.")
+    return target
+
+
+def announce_clips(
+    jobs: Sequence[Job], crew: Crew, size: object, options: Options, video: VideoOptions, key: str, yes: bool
+) -> Crew:
+    """Say what the videos among jobs will take, and have it confirmed where that is long.
+
+    Returns the crew, its model loaded where the speed of this machine had to be measured. Raises `RequestError` where
+    nobody is there to confirm.
+    """
+    about = [job for job in jobs if is_video(job.source.name) or is_video(job.target.name)]
+    if not about or not has_video():
+        return crew
+    from varsr.images.size import TargetSize
+    from varsr.jobs.clip_estimate import estimate_clips
+
+    assert isinstance(size, TargetSize)
+    estimate = estimate_clips(about, size, video)
+    if not estimate.clips:
+        return crew
+    pace = known_pace(key)
+    if pace is None:
+        crew = crew.with_model()
+        assert crew.loaded is not None
+        pace = measured_pace(crew.loaded, options)
+    seconds = pace * estimate.megapixels / len(crew.choices)
+    clips = f"{estimate.clips} videos, " if estimate.clips > 1 else ""
+    most = "at most " if video.reuse else ""
+    messages.say(
+        f"{clips}{estimate.frames:,} frames, {most}{seconds / estimate.frames:.2g} s each: {most}about "
+        f"{in_time(seconds)}, and about {_in_bytes(estimate.bytes)} on disk, twice that at the end."
+    )
+    _check_space(about[0], estimate.bytes)
+    if seconds > LONG and not yes:
+        _confirm(in_time(seconds))
+    return crew
+
+
+def _confirm(time: str) -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise RequestError(
+            f"This may take {time}.", "Add --yes to go on, or choose a part with --start and --duration."
+        )
+    if not typer.confirm("Go on?", err=True):
+        raise typer.Exit(0)
+
+
+def _check_space(job: Job, needed: int) -> None:
+    if isinstance(job.target, Remote):
+        return
+    folder = next((parent for parent in (job.target, *job.target.parents) if parent.is_dir()), Path())
+    free = shutil.disk_usage(folder).free
+    if free < 2 * needed:
+        messages.complain(f"{folder} has {_in_bytes(free)} free, which may not suffice.")
+
+
+def _in_bytes(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.2g} {unit}" if count < 10 * size else f"{count / size:,.0f} {unit}"
+    return f"{max(1, round(count / 1000))} KB"

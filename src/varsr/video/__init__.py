@@ -1,0 +1,1 @@
+"""Video files: frames out of them, frames into segments, and segments with all other streams into a file."""
