@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path, identity: Path, enviro
     for seconds in (10, 60):
         count = 2 * seconds
         ticks = tuple(n * SECOND // 2 for n in range(count))
-        source = Make(lambda count=count: still(count, 288, 384), ticks=ticks).write(tmp_path / f"{seconds}.mp4")
+        source = Make(partial(still, count, 288, 384), ticks=ticks).write(tmp_path / f"{seconds}.mp4")
         code = (
             "import resource, sys; from varsr.__main__ import main; sys.argv = ['varsr', *sys.argv[1:]]\n"
             "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
@@ -132,7 +133,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path, identity: Path, enviro
                 str(source),
                 "-m",
                 str(identity),
-                *"--scale 1 -q --video-preset ultrafast".split(),
+                *["--scale", "1", "-q", "--video-preset", "ultrafast"],
             ],
             env=environment | {"MALLOC_ARENA_MAX": "2"},
             capture_output=True,

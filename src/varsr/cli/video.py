@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,13 +15,16 @@ from varsr.choices import VideoCodecName
 from varsr.cli.console import messages
 from varsr.cli.forecast import in_time
 from varsr.errors import OutputError, RequestError
-from varsr.jobs.crew import Crew
 from varsr.jobs.listing import is_folder
 from varsr.jobs.pace import known_pace, measured_pace
 from varsr.jobs.plan import Job
 from varsr.storage.address import Place, Remote
 from varsr.upscaling.options import Options
 from varsr.video.formats import CONTAINERS, VideoOptions, has_video, is_video
+
+if TYPE_CHECKING:
+    from varsr.images.size import TargetSize
+    from varsr.jobs.crew import Crew
 
 LONG = 3600.0
 """Seconds from which a run has to be confirmed."""
@@ -99,7 +103,7 @@ def _file(output: str) -> Place:
 
 
 def announce_clips(
-    jobs: Sequence[Job], crew: Crew, size: object, options: Options, video: VideoOptions, key: str, yes: bool
+    jobs: Sequence[Job], crew: Crew, size: TargetSize, options: Options, video: VideoOptions, key: str, yes: bool
 ) -> Crew:
     """Say what the videos among jobs will take, and have it confirmed where that is long.
 
@@ -109,10 +113,8 @@ def announce_clips(
     about = [job for job in jobs if is_video(job.source.name) or is_video(job.target.name)]
     if not about or not has_video():
         return crew
-    from varsr.images.size import TargetSize
     from varsr.jobs.clip_estimate import estimate_clips
 
-    assert isinstance(size, TargetSize)
     estimate = estimate_clips(about, size, video)
     if not estimate.clips:
         return crew

@@ -51,7 +51,7 @@ def upscale_file(  # noqa: D417, some arguments are documented together
         upscaler: a loaded model. None loads the default one, which takes a second or more each time.
         scale: factor from 1 to 8. Instead of it, `width`, `height` or `longest` (the longer side) gives the size in
             pixels, or `megapixels` the area. Without any the scale is 4.
-        options: `varsr.Options(cfg=2, seed=7)`: names and meanings are those of `varsr upscale --help`.
+        options: `varsr.Options(seed=7)`: names and meanings are those of `varsr upscale --help`.
         quality: of JPEG, WebP and AVIF, 1 to 100; `lossless` writes WebP and AVIF without.
         background: red, green and blue, 0 to 255, onto which transparency is flattened.
         overwrite: replace a target that exists.
@@ -60,9 +60,7 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     Returns:
         An `Outcome` with `size` and `target_size` (height, width), `frames`, `tiles`, `seconds`, `notes` on losses.
 
-    Raises:
-        VarsrError: one of its kinds (`docs/exit-codes.md`). Its `advice` says what to do.
-
+    Raises `VarsrError`, one of its kinds (`docs/exit-codes.md`). Its `advice` says what to do.
     """
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     encoding = Encoding(quality, lossless, format_named(format) if format else None, background)
