@@ -202,7 +202,7 @@ def upscale(
     choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
     crew = _cluster(choice, ray, ray_actors, workers, output) if ray or ray_actors else crew_of(choice, workers)
     if not isinstance(crew, Cluster):
-        crew = announce_clips(known, crew, size, options, video, key, yes)
+        crew = announce_clips(known, crew, shared, key, yes)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:
         lines = stack.enter_context(opened_report(place_of(report))) if report else None

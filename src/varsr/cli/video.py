@@ -19,12 +19,11 @@ from varsr.jobs.listing import is_folder
 from varsr.jobs.pace import known_pace, measured_pace
 from varsr.jobs.plan import Job
 from varsr.storage.address import Place, Remote
-from varsr.upscaling.options import Options
 from varsr.video.formats import CONTAINERS, VideoOptions, has_video, is_video
 
 if TYPE_CHECKING:
-    from varsr.images.size import TargetSize
     from varsr.jobs.crew import Crew
+    from varsr.jobs.prefetch import JobSettings
 
 LONG = 3600.0
 """Seconds from which a run has to be confirmed."""
@@ -102,9 +101,7 @@ def _file(output: str) -> Place:
     return target
 
 
-def announce_clips(
-    jobs: Sequence[Job], crew: Crew, size: TargetSize, options: Options, video: VideoOptions, key: str, yes: bool
-) -> Crew:
+def announce_clips(jobs: Sequence[Job], crew: Crew, settings: JobSettings, key: str, yes: bool) -> Crew:
     """Say what the videos among jobs will take, and have it confirmed where that is long.
 
     Returns the crew, its model loaded where the speed of this machine had to be measured. Raises `RequestError` where
@@ -115,17 +112,17 @@ def announce_clips(
         return crew
     from varsr.jobs.clip_estimate import estimate_clips
 
-    estimate = estimate_clips(about, size, video)
+    estimate = estimate_clips(about, settings)
     if not estimate.clips:
         return crew
     pace = known_pace(key)
     if pace is None:
         crew = crew.with_model()
         assert crew.loaded is not None
-        pace = measured_pace(crew.loaded, options)
+        pace = measured_pace(crew.loaded, settings.options)
     seconds = pace * estimate.megapixels / len(crew.choices)
     clips = f"{estimate.clips} videos, " if estimate.clips > 1 else ""
-    most = "at most " if video.reuse else ""
+    most = "at most " if settings.video.reuse else ""
     messages.say(
         f"{clips}{estimate.frames:,} frames, {most}{seconds / estimate.frames:.2g} s each: {most}about "
         f"{in_time(seconds)}, and about {_in_bytes(estimate.bytes)} on disk, twice that at the end."

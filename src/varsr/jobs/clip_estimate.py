@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from varsr.errors import VarsrError
-from varsr.images.size import TargetSize
-from varsr.jobs.clip import even_size, expected_frames
+from varsr.jobs.clip import expected_frames, result_size
 from varsr.jobs.frames import frame_source
 from varsr.jobs.plan import Job
-from varsr.video.formats import VideoOptions, is_video
+from varsr.jobs.prefetch import JobSettings
+from varsr.video.formats import is_video
 
 MOST = 1000
 """Videos whose headers are read."""
@@ -32,7 +32,7 @@ class ClipEstimate:
     bytes: int
 
 
-def estimate_clips(jobs: Iterable[Job], size: TargetSize, options: VideoOptions) -> ClipEstimate:
+def estimate_clips(jobs: Iterable[Job], settings: JobSettings) -> ClipEstimate:
     """Estimate the videos among jobs; those that cannot be read are left to their turn."""
     clips = frames = 0
     megapixels = space = 0.0
@@ -42,16 +42,16 @@ def estimate_clips(jobs: Iterable[Job], size: TargetSize, options: VideoOptions)
         if not (is_video(job.source.name) or is_video(job.target.name)) or job.target.exists():  # type: ignore[union-attr]
             continue
         try:
-            clip = frame_source(job.source, options).clip
-            target = even_size(size.of(clip.size), clip.signal.sampling)
+            clip = frame_source(job.source, settings.video).clip
+            target = result_size(clip, settings)
         except VarsrError:
             continue
-        count = expected_frames(clip, options)
+        count = expected_frames(clip, settings.video)
         clips += 1
         frames += count
         megapixels += count * math.prod(target) / 1e6
         growth = math.prod(target) / math.prod(clip.size)
-        bits = _BITS_A_PIXEL.get(options.codec or "")
+        bits = _BITS_A_PIXEL.get(settings.video.codec or "")
         own = clip.path.stat().st_size * count / clip.frames * growth**_GROWTH
         space += own if bits is None else bits / 8 * count * math.prod(target)
     return ClipEstimate(clips, frames, megapixels, round(space))

@@ -61,6 +61,7 @@ def upscale_file(  # noqa: D417, some arguments are documented together
         An `Outcome` with `size` and `target_size` (height, width), `frames`, `tiles`, `seconds`, `notes` on losses.
 
     Raises `VarsrError`, one of its kinds (`docs/exit-codes.md`). Its `advice` says what to do.
+
     """
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     encoding = Encoding(quality, lossless, format_named(format) if format else None, background)

@@ -30,28 +30,31 @@ class Segment:
     cuts: int = 0
 
 
+@dataclass(frozen=True)
 class Parts:
     """The segments of a result, in a hidden folder beside it."""
 
-    def __init__(self, target: Path, made_of: Mapping[str, Any]) -> None:
-        """Open the folder, or make it. Segments that are made of something else are deleted.
+    folder: Path
+
+    @classmethod
+    def of(cls, target: Path, made_of: Mapping[str, Any]) -> Parts:
+        """Open the folder of a result, or make it. Segments that are made of something else are deleted.
 
         Raises `OutputError` where the file system refuses it.
         """
-        self.folder = parts_folder(target)
-        manifest = self.folder / _MANIFEST
-        wanted = json.dumps(made_of, sort_keys=True)
+        folder = parts_folder(target)
+        manifest, wanted = folder / _MANIFEST, json.dumps(made_of, sort_keys=True)
         try:
-            if self.folder.exists() and (not manifest.exists() or manifest.read_text() != wanted):
-                shutil.rmtree(self.folder)
-            self.folder.mkdir(exist_ok=True)
+            if folder.exists() and (not manifest.exists() or manifest.read_text() != wanted):
+                shutil.rmtree(folder)
+            folder.mkdir(exist_ok=True)
             with replacing(manifest) as temporary:
                 temporary.write_text(wanted)
         except OSError as error:
             raise OutputError(
-                f"The folder {self.folder} cannot be used ({describe(error)}).", "Choose another place with `output`."
+                f"The folder {folder} cannot be used ({describe(error)}).", "Choose another place with `output`."
             ) from error
-        self._finished = self._found()
+        return cls(folder)
 
     def file(self, number: int) -> Path:
         """The file of a segment."""
@@ -59,7 +62,11 @@ class Parts:
 
     def finished(self, number: int) -> Segment | None:
         """A segment that is finished; None of one that is not."""
-        return self._finished.get(number)
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            values = json.loads(self._note(number).read_text())
+            if self.file(number).exists():
+                return Segment(**{**values, "times": tuple(values["times"])})
+        return None
 
     def finish(self, segment: Segment) -> None:
         """Note that a segment is finished: its file is whole."""
@@ -68,7 +75,6 @@ class Parts:
                 temporary.write_text(json.dumps(asdict(segment)))
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written ({describe(error)}).", "Check the disk.") from error
-        self._finished[segment.number] = segment
 
     def remove(self) -> None:
         """Delete the folder."""
@@ -77,16 +83,6 @@ class Parts:
 
     def _note(self, number: int) -> Path:
         return self.file(number).with_suffix(".json")
-
-    def _found(self) -> dict[int, Segment]:
-        found = {}
-        for note in sorted(self.folder.glob("segment-*.json")):
-            with suppress(OSError, ValueError, TypeError, KeyError):
-                values = json.loads(note.read_text())
-                segment = Segment(**{**values, "times": tuple(values["times"])})
-                if self.file(segment.number).exists():
-                    found[segment.number] = segment
-        return found
 
 
 def parts_folder(target: Path) -> Path:
