@@ -22,6 +22,7 @@ from tests import in_process  # noqa: E402
 from tests.conftest import Run  # noqa: E402
 from tests.video.clips import TICK, Make, images_of, moving, packets_of, still, times_of  # noqa: E402
 from varsr import Upscaler, VideoOptions, upscale_file  # noqa: E402
+from varsr.runtime.cpu import usable_cores  # noqa: E402
 from varsr.upscaling.still import StillFinder  # noqa: E402
 
 SECOND = round(1 / TICK)
@@ -232,3 +233,16 @@ def test_a_local_run_does_not_load_what_reads_videos(environment: dict[str, str]
         check=True,
         capture_output=True,
     )
+
+
+def test_workers_share_out_segments(tmp_path: Path, nano: Path, varsr: Run) -> None:
+    """The frames are those of one process with as many threads as each worker has."""
+    source = Make(lambda: moving(30), ticks=SLOW, audio=True).write(tmp_path / "a.mp4")
+    command = ["upscale", source, "-m", nano, "--scale", "1", "--video-codec", "ffv1"]
+    alone = varsr(*command, "-o", tmp_path / "alone.mkv", OMP_NUM_THREADS=str(max(1, usable_cores() // 2)))
+    shared = varsr(*command, "-o", tmp_path / "shared.mkv", "--workers", "2", "--json")
+    assert (alone.returncode, shared.returncode) == (0, 0), shared.stderr
+    assert packets_of(tmp_path / "alone.mkv", "video") == packets_of(tmp_path / "shared.mkv", "video")
+    assert packets_of(tmp_path / "alone.mkv", "audio") == packets_of(tmp_path / "shared.mkv", "audio")
+    assert json.loads(shared.stdout)["notes"][0].startswith("30 frames")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "alone.mkv", "shared.mkv"]

@@ -15,18 +15,19 @@ import av
 from varsr import __version__
 from varsr.errors import OutputError, RequestError, describe
 from varsr.images.size import Size
-from varsr.jobs.clip_frames import FRAMES_AHEAD, FRAMES_BEHIND, FrameUpscaler, ShownFrame, shown_frames
+from varsr.jobs.clip_frames import FRAMES_AHEAD, FRAMES_BEHIND, FrameUpscaler, ShownFrame, as_they_are, shown_frames
 from varsr.jobs.frames import FrameSource, frame_source
 from varsr.jobs.numbered import ImageFolder
 from varsr.jobs.outcome import Outcome
 from varsr.jobs.pipeline import Ahead, Behind
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.segment import SegmentJob
 from varsr.storage.local import replacing
 from varsr.storage.staging import delivered, fetched
 from varsr.upscaling.progress import FrameProgress
 from varsr.upscaling.upscaler import Upscaler
-from varsr.video.clip import Clip
+from varsr.video.clip import Clip, read_clip
 from varsr.video.color import EIGHT
 from varsr.video.encode import Recording
 from varsr.video.formats import VideoOptions, codec_for, is_video
@@ -136,6 +137,32 @@ class ClipRun:
                 yield shown
             else:
                 self._frames.skip([shown])
+
+
+class SegmentRun:
+    """The upscaling of one segment by one of several workers."""
+
+    def __init__(self, upscaler: Upscaler, job: SegmentJob, settings: JobSettings) -> None:
+        self._job = job
+        self._frames = FrameUpscaler(upscaler, settings, len(job.times))
+
+    @property
+    def progress(self) -> FrameProgress:
+        """The progress in frames."""
+        return self._frames.progress
+
+    @property
+    def busy(self) -> float:
+        """Seconds in which frames were computed."""
+        return self._frames.busy
+
+    def finish(self, outcome: Outcome) -> Outcome:
+        """Upscale and encode the segment, and note that it is finished."""
+        job, target = self._job, self._job.target_file
+        frames = as_they_are(read_clip(job.source_file), job.times)
+        segment = self._frames.segment(job.number, target, frames, job.recording)
+        Parts(target.parent).finish(replace(segment, cuts=job.cuts))
+        return replace(outcome, frames=len(segment.times), tiles=segment.computed)
 
 
 def summed(outcome: Outcome, segments: Iterable[Segment], notes: tuple[str, ...]) -> Outcome:

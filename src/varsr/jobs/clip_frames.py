@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from varsr.upscaling.progress import FrameProgress
 from varsr.upscaling.request import Request, Result
 from varsr.upscaling.still import Change, Memory, Settled, StillFinder
 from varsr.upscaling.upscaler import Upscaler
+from varsr.video.clip import Clip
 from varsr.video.color import Pixels
 from varsr.video.encode import Recording, SegmentEncoder
+from varsr.video.formats import DEFAULT_VIDEO
+from varsr.video.read import FrameReader
 from varsr.video.segments import SECONDS, Segment
 
 FRAMES_AHEAD = 8
@@ -50,6 +53,16 @@ def shown_frames(source: FrameSource, reuse: bool) -> Iterator[ShownFrame]:
             segment, begin = segment + 1, seconds
         settled = still.settle(frame.pixels, seconds, frame.is_key) if reuse else _all_new(frame.pixels)
         yield ShownFrame(number, frame.pts, segment, settled)
+
+
+def as_they_are(clip: Clip, times: Sequence[int]) -> Iterator[ShownFrame]:
+    """The frames of a clip in which what has not changed is equal to the bit, with times of their own."""
+    before: Pixels | None = None
+    for number, (frame, pts) in enumerate(zip(FrameReader(clip, DEFAULT_VIDEO), times, strict=True)):
+        pixels = frame.pixels
+        settled = _all_new(pixels) if before is None else Settled(pixels, (pixels != before).any(-1))
+        yield ShownFrame(number, pts, 0, settled)
+        before = pixels
 
 
 def _all_new(pixels: Pixels) -> Settled:

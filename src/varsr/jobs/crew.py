@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
@@ -20,8 +20,13 @@ from varsr.runtime.cpu import usable_cores
 from varsr.runtime.device import pick_device
 from varsr.runtime.memory import memory_size
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
+from varsr.video.formats import has_video, is_video
 
-AnyRun: TypeAlias = "Run | WorkerRun | ClusterRun"
+if TYPE_CHECKING:
+    from varsr.jobs.shared_clip import SharedClipRun
+
+AnyLocalRun: TypeAlias = "Run | WorkerRun | SharedClipRun"
+AnyRun: TypeAlias = "AnyLocalRun | ClusterRun"
 """Whatever does jobs: iterate over it for their outcomes."""
 _log = logging.getLogger(__name__)
 BYTES_A_WORKER = 600_000_000
@@ -38,11 +43,18 @@ class Crew:
     threads: int | None = None
     loaded: Upscaler | None = None
 
-    def run(self, jobs: Iterable[Job], total: int | None, settings: JobSettings) -> Run | WorkerRun:
+    def run(self, jobs: Iterable[Job], total: int | None, settings: JobSettings) -> AnyLocalRun:
         """The run of `total` jobs, None for many: in this process where there is one worker, or one job.
 
-        A single job may be about the standard streams, which a worker has not.
+        A single job may be about the standard streams, which a worker has not. A single video is shared out.
         """
+        if total == 1 and len(self.choices) > 1:
+            (job,) = jobs
+            if is_video(job.target.name) and has_video():
+                from varsr.jobs.shared_clip import SharedClipRun  # which needs what reads videos
+
+                return SharedClipRun(self.choices, job, settings, self.threads, _patience())
+            jobs = [job]
         if len(self.choices) == 1 or total == 1:
             return Run(self.loaded or self.choices[0], jobs, settings)
         return WorkerRun(self.choices, jobs, settings, self.threads, _patience())

@@ -16,6 +16,7 @@ from varsr.images.size import TargetSize
 from varsr.jobs.outcome import DEFAULT_POLICY, Outcome, Policy, Skipped, failed
 from varsr.jobs.plan import Job
 from varsr.jobs.preflight import is_about_video, prepare, prepare_video
+from varsr.jobs.segment import SegmentJob
 from varsr.jobs.targets import Targets
 from varsr.storage.streams import STREAM
 from varsr.upscaling.options import DEFAULTS, Options
@@ -131,6 +132,8 @@ def opened(job: Job, settings: JobSettings, targets: Targets) -> list[Prefetched
     """The frames of a job's file, or its outcome where there is nothing to do, or nothing that can be done."""
     outcome, started = Outcome(job, "skipped"), time.monotonic()
     try:
+        if isinstance(job, SegmentJob):
+            return [VideoTask(outcome)]
         if is_about_video(job):
             skipped = prepare_video(job, settings.policy, targets)
             return [replace(outcome, notes=skipped.notes) if skipped else VideoTask(outcome)]

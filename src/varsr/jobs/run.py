@@ -19,6 +19,7 @@ from varsr.images.write import encode, write_bands, write_photo
 from varsr.jobs.outcome import Outcome, failed
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import FrameRequest, JobSettings, OpenedJob, Prefetch, VideoTask
+from varsr.jobs.segment import SegmentJob
 from varsr.storage.retry import RETRIES
 from varsr.storage.staging import delivered
 from varsr.storage.streams import STREAM, write_to_standard_output
@@ -28,7 +29,7 @@ from varsr.upscaling.stream import UpscaleStream
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
 
 if TYPE_CHECKING:
-    from varsr.jobs.clip import ClipRun
+    from varsr.jobs.clip import ClipRun, SegmentRun
 
 WRITERS = 2
 STREAM_ABOVE_PIXELS = 40_000_000
@@ -54,7 +55,7 @@ class Run:
         self._stream: UpscaleStream[Item] | None = None
         self._upscaler: Upscaler | None = None
         self._at_work: Job | None = None
-        self._clip: ClipRun | None = None
+        self._clip: ClipRun | SegmentRun | None = None
         self._busy_with_clips = 0.0
         self._started = time.monotonic()
 
@@ -138,11 +139,15 @@ class Run:
 
     def _upscale_clip(self, task: VideoTask) -> Outcome:
         """Upscale a video, from its first frame to the file that is put together."""
-        from varsr.jobs.clip import ClipRun  # which needs what reads videos
+        from varsr.jobs.clip import ClipRun, SegmentRun  # which need what reads videos
 
         assert self._upscaler is not None
-        started, outcome = time.monotonic(), task.outcome
-        self._at_work, self._clip = outcome.job, ClipRun(self._upscaler, outcome.job, self._settings)
+        started, outcome, job = time.monotonic(), task.outcome, task.outcome.job
+        self._at_work = job
+        if isinstance(job, SegmentJob):
+            self._clip = SegmentRun(self._upscaler, job, self._settings)
+        else:
+            self._clip = ClipRun(self._upscaler, job, self._settings)
         try:
             return self._done(self._clip.finish(outcome), started)
         except RUN_ERRORS:

@@ -20,6 +20,7 @@ from varsr.errors import DeviceError, VarsrError
 from varsr.jobs.outcome import Outcome
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.preflight import is_about_video
 from varsr.jobs.worker import Message, Task, work
 from varsr.storage.address import Place, Remote
 from varsr.storage.local import exists, forget_unfinished, is_special
@@ -76,6 +77,11 @@ class _Worker:
     last_fed: float = 0.0
     asks: bool = False
     dismissed: bool = False
+
+    @property
+    def holds_video(self) -> bool:
+        """True with a video or a segment at work, beside which nothing waits that another worker could do."""
+        return any(is_about_video(held.task.job) for held in self.held.values())
 
 
 class WorkerRun:
@@ -157,7 +163,7 @@ class WorkerRun:
 
     def _feed(self, worker: _Worker) -> None:
         """Hand the next task to a worker that asks and does not hold too many; tell it where there is none."""
-        if not worker.asks or len(worker.held) >= worker.most_held:
+        if not worker.asks or len(worker.held) >= worker.most_held or worker.holds_video:
             return
         worker.last_fed = time.monotonic()
         task = self._next_task()
