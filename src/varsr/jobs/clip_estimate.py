@@ -12,14 +12,14 @@ from varsr.jobs.clip import expected_frames, result_size
 from varsr.jobs.frames import frame_source
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
-from varsr.video.formats import is_video
+from varsr.video.formats import CODECS, VideoOptions, is_video
 
 MOST = 1000
 """Videos whose headers are read."""
-_BITS_A_PIXEL = {"ffv1": 9.0, "prores": 6.0}
-"""Of codecs whose files are large, by rule of thumb; of the others what the input takes, for that many more pixels."""
-_GROWTH = 0.75
-"""Exponent by which a file grows with the pixels of a frame, by rule of thumb: enlarged images are smooth."""
+_BITS_A_PIXEL = {"h264": 0.15, "h265": 0.1, "av1": 0.08, "ffv1": 8.0, "prores": 4.0}
+"""Of enlarged frames, by rule of thumb, with the default constant rate factor."""
+_HALVING = 6
+"""Steps of the constant rate factor that halve a file."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,13 @@ def estimate_clips(jobs: Iterable[Job], settings: JobSettings) -> ClipEstimate:
         clips += 1
         frames += count
         megapixels += count * math.prod(target) / 1e6
-        growth = math.prod(target) / math.prod(clip.size)
-        bits = _BITS_A_PIXEL.get(settings.video.codec or "")
-        own = clip.path.stat().st_size * count / clip.frames * growth**_GROWTH
-        space += own if bits is None else bits / 8 * count * math.prod(target)
+        space += _bits_a_pixel(settings.video) / 8 * count * math.prod(target)
     return ClipEstimate(clips, frames, megapixels, round(space))
+
+
+def _bits_a_pixel(options: VideoOptions) -> float:
+    codec = CODECS[options.codec or "h264"]
+    bits = _BITS_A_PIXEL[codec.name]
+    if codec.crf is None or options.crf is None:
+        return bits
+    return bits * 2.0 ** ((codec.crf[1] - options.crf) / _HALVING)

@@ -11,7 +11,6 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from varsr.images.size import Size
 from varsr.jobs.outcome import Outcome
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from varsr.upscaling.upscaler import Upscaler
 
 QUICK = 3.0
-"""Seconds for a tile, from which it is not computed twice to measure the pace."""
+"""Seconds for a tile, up to which more are computed to measure the pace."""
 RUNS_KEPT = 10
 SETTINGS_KEPT = 50
 LEAST_PIXELS = 512 * 512
@@ -93,17 +92,17 @@ def _read() -> dict[str, list[dict[str, float]]]:
 
 
 def measured_pace(upscaler: Upscaler, options: Options) -> float:
-    """Seconds a megapixel by one tile, which is computed for warm-up first where that is quick."""
-    side = upscaler.model.config.tile_side
-    image = np.random.default_rng(0).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
-    seconds = _seconds(upscaler, image, options)
+    """Seconds a megapixel, by one tile, and where that is quick by an image of a few."""
+    config = upscaler.model.config
+    side, seconds = config.tile_side, _seconds(upscaler, config.tile_side // 4, options)
     if seconds < QUICK:
-        seconds = _seconds(upscaler, image, options)
-    new = side * (1 - upscaler.settings(options).tile_overlap / upscaler.model.config.latent_side)
-    return seconds / (new * new / 1e6)
+        side, seconds = 2 * side, _seconds(upscaler, side // 2, options)
+    return seconds / (side * side / 1e6)
 
 
-def _seconds(upscaler: Upscaler, image: NDArray[np.uint8], options: Options) -> float:
+def _seconds(upscaler: Upscaler, side: int, options: Options) -> float:
+    """Seconds that an image of `side` pixels a side takes, 4 times as large."""
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     began = time.monotonic()
     upscaler.upscale(image, 4.0, options)
     return time.monotonic() - began
