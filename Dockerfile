@@ -16,7 +16,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE weights.toml constraints.txt ./
 COPY src src
 RUN python3 -m venv /opt/varsr \
-    && /opt/varsr/bin/pip install --no-cache-dir --extra-index-url "${TORCH_INDEX}" -c constraints.txt ".[heif,jxl,raw]" \
+    && /opt/varsr/bin/pip install --no-cache-dir --extra-index-url "${TORCH_INDEX}" -c constraints.txt ".[heif,jxl,raw,video]" \
     && /opt/varsr/bin/pip uninstall --yes pip
 
 FROM ${BASE}

@@ -246,3 +246,14 @@ def test_workers_share_out_segments(tmp_path: Path, nano: Path, varsr: Run) -> N
     assert packets_of(tmp_path / "alone.mkv", "audio") == packets_of(tmp_path / "shared.mkv", "audio")
     assert json.loads(shared.stdout)["notes"][0].startswith("30 frames")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "alone.mkv", "shared.mkv"]
+
+
+def test_a_dry_run_counts_frames(tmp_path: Path, nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VARSR_CACHE", str(tmp_path / "cache"))
+    source = Make(lambda: moving(7)).write(tmp_path / "a.mp4")
+    ended = in_process.run("upscale", source, "-m", nano, "--dry-run")
+    assert in_process.lines(ended) == [f"{source} -> {tmp_path}/a_x4.mp4"]
+    assert "7 frames, and about" in ended.err
+    assert "0 images" not in ended.err
+    other = in_process.run("upscale", source, "-m", nano, "--dry-run", "-d", tmp_path / "out", "--format", "mkv")
+    assert in_process.lines(other) == [f"{source} -> {tmp_path}/out/a_x4.mkv"]

@@ -31,6 +31,7 @@ _FEATURES = (
     ("HEIC", "pillow_heif", "pillow-heif", 'pip install "varsr[heif]"'),
     ("JPEG XL", "pyjpegxl", "pyjpegxl", 'pip install "varsr[jxl]"'),
     ("raw photographs", "rawpy", "rawpy", 'pip install "varsr[raw]"'),
+    ("videos", "av", "av", 'pip install "varsr[video]"'),
     ("s3:// addresses", "s3fs", "s3fs", 'pip install "varsr[s3]"'),
     ("gs:// addresses", "gcsfs", "gcsfs", 'pip install "varsr[gcs]"'),
     ("az:// addresses", "adlfs", "adlfs", 'pip install "varsr[azure]"'),

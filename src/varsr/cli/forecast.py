@@ -15,6 +15,10 @@ def say_estimate(estimate: Estimate, pace_key: str, model: str) -> None:
         messages.say(f"{_counted(estimate.remote, 'image')} to fetch and upscale, of sizes that are not known yet.")
     if estimate.remote and not estimate.images + estimate.unfit + estimate.larger:
         return
+    if not estimate.images + estimate.unfit + estimate.larger:
+        if not estimate.videos:
+            messages.say("0 images to upscale.")
+        return
     about = "about " if estimate.sampled else ""
     text = f"{about}{_counted(estimate.images, 'image')} to upscale"
     if estimate.images:

@@ -11,6 +11,7 @@ from varsr.cli.console import in_words, messages, one_line
 from varsr.jobs.estimate import Census
 from varsr.jobs.outcome import Outcome, Policy, Status
 from varsr.jobs.plan import Job
+from varsr.jobs.preflight import is_about_video
 from varsr.jobs.report import Report, record
 from varsr.jobs.targets import Targets
 from varsr.storage.streams import STREAM
@@ -37,7 +38,11 @@ def announce(jobs: Iterable[Job], as_json: bool, policy: Policy) -> Census:
             messages.complain(one_line(job.problem))
         else:
             print(f"{job.source} -> {job.target}{' (exists)' if exists else ''}")
-        if job.problem is None and (policy.overwrite or not exists):
+        if job.problem is not None or (exists and not policy.overwrite):
+            continue
+        if is_about_video(job):
+            census.videos += 1
+        else:
             census.add(job.source)
     return census
 

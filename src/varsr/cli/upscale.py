@@ -112,7 +112,7 @@ def upscale(
     from varsr.cli.console import messages
     from varsr.cli.forecast import say_estimate
     from varsr.cli.report import OutcomePrinter, announce, exit_code
-    from varsr.cli.video import announce_clips, container_named, video_job, video_options
+    from varsr.cli.video import announce_clips, container_named, say_clips, video_job, video_options
     from varsr.images.size import target_size
     from varsr.jobs.estimate import estimate
     from varsr.jobs.naming import Naming, naming_values
@@ -186,6 +186,7 @@ def upscale(
     key = pace_key(chosen, device, dtype, workers, options)
     if dry_run:
         say_estimate(estimate(announce(jobs, json, policy), size, skip_larger), key, chosen)
+        say_clips(known, size, policy, video, key)
         return
     from varsr.jobs.cluster import Cluster
     from varsr.jobs.crew import crew_of

@@ -18,11 +18,15 @@ from varsr.errors import OutputError, RequestError
 from varsr.jobs.listing import is_folder
 from varsr.jobs.pace import known_pace, measured_pace
 from varsr.jobs.plan import Job
+from varsr.jobs.preflight import is_about_video
 from varsr.storage.address import Place, Remote
 from varsr.video.formats import CONTAINERS, VideoOptions, has_video, is_video
 
 if TYPE_CHECKING:
+    from varsr.images.size import TargetSize
+    from varsr.jobs.clip_estimate import ClipEstimate
     from varsr.jobs.crew import Crew
+    from varsr.jobs.outcome import Policy
     from varsr.jobs.prefetch import JobSettings
 
 LONG = 3600.0
@@ -107,13 +111,8 @@ def announce_clips(jobs: Sequence[Job], crew: Crew, settings: JobSettings, key: 
     Returns the crew, its model loaded where the speed of this machine had to be measured. Raises `RequestError` where
     nobody is there to confirm.
     """
-    about = [job for job in jobs if is_video(job.source.name) or is_video(job.target.name)]
-    if not about or not has_video():
-        return crew
-    from varsr.jobs.clip_estimate import estimate_clips
-
-    estimate = estimate_clips(about, settings)
-    if not estimate.clips:
+    estimate = _estimate(jobs, settings)
+    if estimate is None:
         return crew
     pace = known_pace(key)
     if pace is None:
@@ -121,16 +120,43 @@ def announce_clips(jobs: Sequence[Job], crew: Crew, settings: JobSettings, key: 
         assert crew.loaded is not None
         pace = measured_pace(crew.loaded, settings.options)
     seconds = pace * estimate.megapixels / len(crew.choices)
-    clips = f"{estimate.clips} videos, " if estimate.clips > 1 else ""
-    most = "at most " if settings.video.reuse else ""
-    messages.say(
-        f"{clips}{estimate.frames:,} frames, {most}{seconds / estimate.frames:.2g} s each: {most}about "
-        f"{in_time(seconds)}, and about {_in_bytes(estimate.bytes)} on disk, twice that at the end."
-    )
-    _check_space(about[0], estimate.bytes)
+    _say(estimate, seconds, settings.video.reuse)
+    _check_space(jobs[0], estimate.bytes)
     if seconds > LONG and not yes:
         _confirm(in_time(seconds))
     return crew
+
+
+def say_clips(jobs: Sequence[Job], size: TargetSize, policy: Policy, video: VideoOptions, key: str) -> None:
+    """Say what the videos among jobs would take, their time where earlier runs tell it."""
+    if not any(map(is_about_video, jobs)):
+        return
+    from varsr.jobs.prefetch import JobSettings
+
+    estimate = _estimate(jobs, JobSettings(size=size, policy=policy, video=video))
+    if estimate is not None:
+        pace = known_pace(key)
+        _say(estimate, None if pace is None else pace * estimate.megapixels, video.reuse)
+
+
+def _estimate(jobs: Sequence[Job], settings: JobSettings) -> ClipEstimate | None:
+    """The estimate of the videos among jobs; None where there are none to do."""
+    about = [job for job in jobs if is_about_video(job)]
+    if not about or not has_video():
+        return None
+    from varsr.jobs.clip_estimate import estimate_clips
+
+    estimate = estimate_clips(about, settings)
+    return estimate if estimate.clips else None
+
+
+def _say(estimate: ClipEstimate, seconds: float | None, reuse: bool) -> None:
+    words = [f"{estimate.clips} videos"] if estimate.clips > 1 else []
+    words.append(f"{estimate.frames:,} frames")
+    if seconds is not None:
+        most = "at most " if reuse else ""
+        words.append(f"{most}{seconds / estimate.frames:.2g} s each: {most}about {in_time(seconds)}")
+    messages.say(f"{', '.join(words)}, and about {_in_bytes(estimate.bytes)} on disk, twice that at the end.")
 
 
 def _confirm(time: str) -> None:

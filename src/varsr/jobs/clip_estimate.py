@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 
 from varsr.errors import VarsrError
 from varsr.jobs.clip import expected_frames, result_size
@@ -36,13 +36,9 @@ def estimate_clips(jobs: Iterable[Job], settings: JobSettings) -> ClipEstimate:
     """Estimate the videos among jobs; those that cannot be read are left to their turn."""
     clips = frames = 0
     megapixels = space = 0.0
-    for job in jobs:
-        if clips == MOST or not isinstance(job.source, Path) or job.problem is not None:
-            continue
-        if not (is_video(job.source.name) or is_video(job.target.name)) or job.target.exists():  # type: ignore[union-attr]
-            continue
+    for job in islice((job for job in jobs if _is_to_do(job, settings)), MOST):
         try:
-            clip = frame_source(job.source, settings.video).clip
+            clip = frame_source(job.source_file, settings.video).clip
             target = result_size(clip, settings)
         except VarsrError:
             continue
@@ -52,6 +48,13 @@ def estimate_clips(jobs: Iterable[Job], settings: JobSettings) -> ClipEstimate:
         megapixels += count * math.prod(target) / 1e6
         space += _bits_a_pixel(settings.video) / 8 * count * math.prod(target)
     return ClipEstimate(clips, frames, megapixels, round(space))
+
+
+def _is_to_do(job: Job, settings: JobSettings) -> bool:
+    """True for a job of files of this machine whose result is not there yet, or replaced."""
+    if not job.is_of_files or job.problem is not None:
+        return False
+    return settings.policy.overwrite or not is_video(job.target.name) or not job.target_file.exists()
 
 
 def _bits_a_pixel(options: VideoOptions) -> float:

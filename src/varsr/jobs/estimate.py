@@ -23,6 +23,8 @@ class Census:
 
     def __init__(self, size: int = SAMPLE) -> None:
         self.count = 0
+        self.videos = 0
+        """Inputs that are videos, or become one."""
         self.remote = 0
         """Inputs that are not on this machine, of which nothing is known before they are fetched."""
         self.sample: list[Path] = []
@@ -57,6 +59,7 @@ class Estimate:
     larger: int
     """Inputs that `skip_larger` leaves out."""
     sampled: bool
+    videos: int = 0
     remote: int = 0
     """Images that are not on this machine, whose sizes are not known."""
 
@@ -87,6 +90,7 @@ def estimate(census: Census, size: TargetSize, skip_larger: int | None) -> Estim
         unfit=round(unfit * share),
         larger=round(larger * share),
         sampled=census.count > len(census.sample),
+        videos=census.videos,
         remote=census.remote,
     )
 
