@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from PIL import Image
 
 from tests.golden import DATA, write_pickles
 from tests.nano import write_identity, write_nano
+from tests.zygote import Zygote, zygote
 from varsr.model.varsr import VARSR
 from varsr.runtime.device import Precision
 from varsr.weights.checkpoint import load_model
@@ -109,25 +108,18 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def ready() -> Iterator[Zygote]:
+    """A process that is ready to become the program."""
+    with zygote() as started:
+        yield started
+
+
 @pytest.fixture
-def varsr(environment: dict[str, str], tmp_path: Path) -> Run:
+def varsr(environment: dict[str, str], tmp_path: Path, ready: Zygote) -> Run:
     """Run the program in a folder of its own and return how it ended."""
 
     def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-X", "faulthandler", "-m", "varsr", *map(str, arguments)]
-        with subprocess.Popen(
-            command,
-            env=environment | more,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            try:
-                out, err = process.communicate(timeout=120)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGABRT)  # which makes it say where all of its threads are
-                raise AssertionError(f"{command} hangs:\n{process.communicate()[1]}") from None
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
+        return ready.run([*map(str, arguments)], environment | more, tmp_path, timeout=120)
 
     return run

@@ -7,14 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests import zygote
 from tests.golden import DATA
 from tests.sixteen_bit import write_sixteen_bit
+from tests.zygote import Zygote
 from varsr.images.codecs.png import read_header
 from varsr.images.metadata import Metadata
 
@@ -31,7 +35,7 @@ def recipes() -> dict[str, list[str]]:
 
 RECIPES = recipes()
 LOOKING = re.compile(r"^varsr (compare|evaluate)|--compare")
-ELSEWHERE = re.compile(r"model|^varsr (watch|serve)|s3://")
+ELSEWHERE = re.compile(r"model|^varsr (watch|serve)|s3://" + ("|clip" if find_spec("av") is None else ""))
 """Commands that another file tests."""
 RUN = {
     to: codes
@@ -42,8 +46,28 @@ LOOK = {to: codes[0] for to, codes in RECIPES.items() if codes and LOOKING.searc
 CI = README.parent / ".ci" / "run"
 
 
+def write_clip(path: Path) -> None:
+    """A video of 2 frames."""
+    import av
+
+    with av.open(str(path), "w") as container, Image.open(DATA / "dandelion.jpg") as image:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = 48, 32
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_image(image.convert("RGB").resize((48, 32)))))
+        container.mux(stream.encode(None))
+
+
+def frames_of(path: Path) -> list[Any]:
+    """The frames of a video."""
+    import av
+
+    with av.open(str(path)) as container:
+        return [*container.decode(video=0)]
+
+
 @pytest.fixture
-def shell(environment: dict[str, str], nano: Path, tmp_path: Path) -> Shell:
+def shell(environment: dict[str, str], nano: Path, tmp_path: Path, ready: Zygote) -> Shell:
     """A shell in a folder with an album and a photo; `varsr` is this one, its model a very small one."""
     for number, name in enumerate(("a.jpg", "b c.jpg", "trip/c.jpg", "trip/d\n.jpg", "trip/far/e.jpg")):
         path = tmp_path / "album" / name
@@ -52,10 +76,12 @@ def shell(environment: dict[str, str], nano: Path, tmp_path: Path) -> Shell:
             image.crop((number, 0, number + 40, 32)).save(path)
     with Image.open(DATA / "dandelion.jpg") as image:
         image.resize((160, 120)).save(tmp_path / "photo.jpg")
+    if find_spec("av") is not None:
+        write_clip(tmp_path / "clip.mp4")
     programs = tmp_path / "bin"
     programs.mkdir()
     program = programs / "varsr"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m varsr "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{zygote.__file__}" "{ready.address}" "$@"\n')
     program.chmod(0o755)
     search = f"{programs}:{environment['PATH']}"
     settings = environment | {"PATH": search, "VARSR_MODEL": str(nano), "OMP_NUM_THREADS": "1"}
@@ -81,6 +107,9 @@ def test_a_recipe(shell: Shell, tmp_path: Path, to: str) -> None:
     fewest, most = (0, 0) if "--dry-run" in first else (0, 1) if "2/8" in first else (1, 5)  # of five pictures
     assert fewest <= len(made) <= most
     for path in made:
+        if path.suffix == ".mp4":
+            assert len(frames_of(path)) == 2
+            continue
         with Image.open(path) as image:
             image.load()
     for option in options:  # other options to the same command

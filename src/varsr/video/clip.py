@@ -103,6 +103,8 @@ def read_clip(path: Path) -> Clip:
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """A video file, open. Raises `InputError` where it cannot be read."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", "Check the path.")
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
