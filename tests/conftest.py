@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,12 @@ def varsr(environment: dict[str, str], tmp_path: Path, ready: Zygote) -> Run:
     """Run the program in a folder of its own and return how it ended."""
 
     def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-        return ready.run([*map(str, arguments)], environment | more, tmp_path, timeout=120)
+        settings = environment | more
+        if any(name.startswith("PYTHON") for name in more):  # which the interpreter reads as it starts
+            command = [sys.executable, "-m", "varsr", *map(str, arguments)]
+            return subprocess.run(
+                command, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+            )
+        return ready.run([*map(str, arguments)], settings, tmp_path, timeout=120)
 
     return run

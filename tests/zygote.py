@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 SECONDS_TO_START = 120
@@ -36,11 +36,11 @@ class Zygote:
         """Run the program and return how it ended. Raises `AssertionError` with all stacks where it hangs."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
             streams = [stream.fileno() for stream in (nothing, out, err)]
-            process = _Request(self.address, arguments, environment, folder, streams)
-            code = process.wait(timeout)
-            if code is None:
-                os.kill(process.pid, signal.SIGABRT)  # which makes it say where all of its threads are
-                process.wait(10)
+            with closing(_Request(self.address, arguments, environment, folder, streams)) as process:
+                code = process.wait(timeout)
+                if code is None:
+                    os.kill(process.pid, signal.SIGABRT)  # which makes it say where all of its threads are
+                    process.wait(10)
             texts = []
             for stream in (out, err):
                 stream.seek(0)
@@ -85,6 +85,10 @@ class _Request:
         order = json.dumps([[*arguments], {**environment}, str(folder)]).encode()
         socket.send_fds(self._socket, [order], [*streams])
         self.pid = int(self._socket.recv(64))
+
+    def close(self) -> None:
+        """Forget it."""
+        self._socket.close()
 
     def wait(self, seconds: float | None) -> int | None:
         """The exit code, negative for a signal; None where it has not ended by then."""

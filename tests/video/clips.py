@@ -11,16 +11,18 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
+from PIL import Image
 
 TICK = Fraction(1, 12800)
 CHAPTERS = ((0, 400, "First"), (400, 1000, "Second"))
 SUBTITLES = ((100, 300, "One line"), (400, 500, "Another"))
 AUDIO_RATE = 48000
-Image = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
-def moving(count: int, height: int = 48, width: int = 64) -> Iterator[Image]:
+def moving(count: int, height: int = 48, width: int = 64) -> Iterator[Pixels]:
     """A square that moves over a gradient."""
     rows, columns = np.mgrid[:height, :width]
     for number in range(count):
@@ -29,14 +31,14 @@ def moving(count: int, height: int = 48, width: int = 64) -> Iterator[Image]:
         yield image
 
 
-def with_cut(count: int, height: int = 48, width: int = 64) -> Iterator[Image]:
+def with_cut(count: int, height: int = 48, width: int = 64) -> Iterator[Pixels]:
     """Two scenes, each of the same image."""
     first = next(moving(1, height, width))
     for number in range(count):
         yield first if number < count // 2 else 255 - first[::-1]
 
 
-def still(count: int, height: int = 96, width: int = 128, seed: int = 0) -> Iterator[Image]:
+def still(count: int, height: int = 96, width: int = 128, seed: int = 0) -> Iterator[Pixels]:
     """A still scene with a small thing that moves in a corner, and a sensor's noise."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
@@ -51,7 +53,7 @@ def still(count: int, height: int = 96, width: int = 128, seed: int = 0) -> Iter
 class Make:
     """A video to write. `ticks` are the times of its frames in TICK; None is 25 frames a second."""
 
-    frames: Callable[[], Iterable[Image]]
+    frames: Callable[[], Iterable[Pixels]]
     codec: str = "libx264"
     format: str = "yuv420p"
     ticks: tuple[int, ...] | None = None
@@ -185,14 +187,14 @@ def times_of(path: Path) -> list[Fraction]:
         return [frame.pts * frame.time_base for frame in frames]
 
 
-def images_of(path: Path) -> list[Image]:
+def images_of(path: Path) -> list[Pixels]:
     """The frames of a video, by FFmpeg's own conversion."""
     with av.open(str(path)) as container:
         frames: Any = container.decode(video=0)
         return [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
-def planes_of(path: Path) -> list[Image]:
+def planes_of(path: Path) -> list[Pixels]:
     """Luma and both chroma planes of the first frame, as they are coded."""
     with av.open(str(path)) as container:
         frame: Any = next(container.decode(video=0))
@@ -206,3 +208,25 @@ def interlaced_frames(path: Path) -> int:
     with av.open(str(path)) as container:
         frames: Any = container.decode(video=0)
         return sum(frame.interlaced_frame for frame in frames)
+
+
+def write_with_cover(path: Path) -> bytes:
+    """Write a video of 3 frames with a cover; return the cover."""
+    file = io.BytesIO()
+    Image.fromarray(next(moving(1))).save(file, "JPEG")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = 64, 48
+        cover: Any = None
+        if path.suffix == ".mkv":
+            container.add_attachment("cover.jpg", "image/jpeg", file.getvalue())
+        else:
+            cover = container.add_mux_stream("mjpeg", width=64, height=48)
+            cover.disposition, cover.time_base = Disposition.attached_pic, Fraction(1, 90000)
+            packet = av.Packet(file.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1, 90000)
+            container.mux(packet)
+        for image in moving(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode(None))
+    return file.getvalue()

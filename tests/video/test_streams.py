@@ -19,6 +19,7 @@ from tests.video.clips import (  # noqa: E402
     planes_of,
     times_of,
     with_cut,
+    write_with_cover,
 )
 from varsr import Upscaler, VideoOptions, upscale_file  # noqa: E402
 from varsr.errors import InputError, OutputError, RequestError  # noqa: E402
@@ -207,6 +208,49 @@ def test_a_part(tmp_path: Path, upscaler: Upscaler) -> None:
     assert abs((like[0] or 0) - 400_000 - (first[0] or 0)) <= 1
 
 
+@pytest.mark.parametrize(("name", "result"), [("a.mp4", "b.mp4"), ("a.mp4", "b.mkv"), ("a.mkv", "b.mkv")])
+def test_a_cover(tmp_path: Path, upscaler: Upscaler, name: str, result: str) -> None:
+    cover = write_with_cover(tmp_path / name)
+    upscale(tmp_path / name, tmp_path / result, upscaler)
+    with av.open(str(tmp_path / result)) as container:
+        (stream,) = [one for one in container.streams.video if one.disposition & 1024]
+        assert [bytes(packet) for packet in container.demux(stream) if packet.size] == [cover]
+    assert len(times_of(tmp_path / result)) == 3
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.mp4", "a.mkv"])
+def test_a_timecode(tmp_path: Path, upscaler: Upscaler, name: str) -> None:
+    with av.open(str(tmp_path / "in.mov"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = 64, 48
+        stream.metadata["timecode"] = "01:00:00:00"
+        for image in moving(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode(None))
+    outcome = upscale(tmp_path / "in.mov", tmp_path / name, upscaler)
+    assert len(outcome.notes) == 1
+    with av.open(str(tmp_path / name)) as container:
+        metadata = {key.lower(): value for key, value in container.streams.video[0].metadata.items()}
+        assert metadata["timecode"] == "01:00:00:00"
+
+
+def test_data_of_a_transport_stream(tmp_path: Path, upscaler: Upscaler) -> None:
+    """No container that is written holds it, and its own is not written: it is left out, and named."""
+    with av.open(str(tmp_path / "a.ts"), "w") as container:
+        stream, data = container.add_stream("libx264", rate=25), container.add_data_stream("klv")
+        stream.width, stream.height = 64, 48
+        for number, image in enumerate(moving(3)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+            packet = av.Packet(b"data")
+            packet.stream, packet.time_base = data, Fraction(1, 90000)
+            packet.pts = packet.dts = 3600 * number
+            container.mux(packet)
+        container.mux(stream.encode(None))
+    outcome = upscale(tmp_path / "a.ts", tmp_path / "b.mkv", upscaler)
+    assert outcome.frames == 3
+    assert any("data stream 1 (klv) is not kept" in note for note in outcome.notes)
+
+
 def test_a_container_that_cannot_hold_a_stream(tmp_path: Path, upscaler: Upscaler) -> None:
     source = Make(lambda: moving(3), subtitles="subrip").write(tmp_path / "a.mkv")
     with pytest.raises(OutputError, match=r"MP4 cannot hold subtitle stream 1 \(subrip\)") as caught:
@@ -255,6 +299,16 @@ def test_codecs(tmp_path: Path, upscaler: Upscaler, name: str, codec: str | None
             assert container.streams.video[0].codec_tag == "hvc1"
     before, after = images_of(source), images_of(tmp_path / name)
     assert max(np.abs(one.astype(int) - other).mean() for one, other in zip(before, after, strict=True)) < 4
+
+
+@pytest.mark.parametrize(
+    "text", ["#EXTM3U\n#EXTINF:1,\n{there}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile '{there}'\n"]
+)
+def test_a_playlist_is_not_followed(tmp_path: Path, upscaler: Upscaler, text: str) -> None:
+    there = Make(lambda: moving(2)).write(tmp_path / "there.mp4")
+    (tmp_path / "a.mp4").write_text(text.format(there=there))
+    with pytest.raises(InputError, match="cannot be read as a video"):
+        upscale(tmp_path / "a.mp4", tmp_path / "b.mp4", upscaler)
 
 
 def test_what_is_not_a_video(tmp_path: Path, upscaler: Upscaler) -> None:

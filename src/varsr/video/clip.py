@@ -25,6 +25,10 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 UPRIGHT = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 """The display matrix that changes nothing."""
+MOST_A_SECOND = 500
+"""Frames a second that a video may have: a segment tells them apart by milliseconds."""
+_CLOSED = {"format_whitelist": "mov,matroska,avi,mpeg,mpegts,mpegvideo", "protocol_whitelist": "file"}
+"""Options by which a file that is named like a video cannot be a playlist, which names other files and addresses."""
 _LOOKED_AT = 8  # frames, for those that are interlaced
 _MATRIX, _MASTERING, _LIGHT = struct.Struct("=9i"), struct.Struct("=22i"), struct.Struct("=2I")
 
@@ -82,7 +86,7 @@ def read_clip(path: Path) -> Clip:
         first = _first_frames(container, stream)
         if not first:
             raise InputError(f"{path}: no frame of the video can be decoded.", "The file may be damaged.")
-        frame, rate = first[0], stream.average_rate or stream.guessed_rate or Fraction(25)
+        frame, rate = first[0], _rate(stream)
         notes = []
         if any(component.is_alpha for component in frame.format.components):
             notes.append("the transparency of the video is not kept")
@@ -106,7 +110,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the path.")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), metadata_errors="replace", options=_CLOSED)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a video ({reason(error)}).", "Check the file.") from error
     with container:
@@ -141,6 +145,12 @@ def _first_frames(container: InputContainer, stream: VideoStream) -> list[VideoF
         if found:
             break
     return found
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    """Frames a second, as far as they are known; nonsense is not taken for it."""
+    known = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return next((rate for rate in known if rate and 0 < rate <= MOST_A_SECOND), Fraction(25))
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:

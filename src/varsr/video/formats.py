@@ -63,8 +63,8 @@ class VideoOptions:
     def __post_init__(self) -> None:
         if self.start < 0 or (self.duration is not None and self.duration <= 0):
             raise RequestError("A video cannot begin before 0 or last no time.", "Choose `start` and `duration` anew.")
-        if self.fps is not None and not 0 < self.fps <= 1000:
-            raise RequestError(f"`fps` cannot be {self.fps:g}.", "Use a number of frames a second up to 1000.")
+        if self.fps is not None and not 0 < self.fps <= 500:
+            raise RequestError(f"`fps` cannot be {self.fps:g}.", "Use a number of frames a second up to 500.")
 
 
 DEFAULT_VIDEO = VideoOptions()

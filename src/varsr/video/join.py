@@ -14,7 +14,7 @@ import av
 from av.container.input import InputContainer
 from av.container.output import OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Stream
+from av.stream import AttachmentStream, Disposition, Stream
 from av.video.stream import VideoStream
 
 from varsr.errors import OutputError
@@ -41,15 +41,17 @@ def streams_left_out(target: Path, clip: Clip | None, recording: Recording) -> t
     _try_encoder(target, container, recording)
     if clip is None:
         return ()
+    own = CONTAINERS.get(clip.path.suffix.lower())
     with opened(clip.path) as source:
         refused = [stream for stream in _others(source, clip) if not _can_hold(container, stream)]
-        words = tuple(_words(stream) for stream in refused)
-    if refused and CONTAINERS.get(clip.path.suffix.lower()) != container:
+        words = [_words(stream) for stream in refused if own or stream.type != "data"]
+        left_out = tuple(f"{_words(stream)} is not kept: FFmpeg does not write it" for stream in refused)
+    if words and own != container:
         raise OutputError(
             f"{target}: {target.suffix[1:].upper()} cannot hold {' and '.join(words)} of the input.",
-            f"Name a file of the input's own kind, {clip.path.suffix}, or .mkv.",
+            f"Name a file of the input's own kind, {clip.path.suffix}, or .mkv." if own else "Convert it first.",
         )
-    return tuple(f"{word} is not kept: FFmpeg does not write it" for word in words)
+    return left_out
 
 
 def join(
@@ -77,7 +79,7 @@ def join(
                 return
             with opened(clip.path) as source:
                 _describe(result, video, source, clip, recording)
-                copies = {stream.index: _copy(result, stream) for stream in _kept(source, clip, container)}
+                copies = {stream.index: _copy(result, stream, clip) for stream in _kept(source, clip, container)}
                 others = _copied_packets(source, copies, recording)
                 _mux(result, heapq.merge(frames, others, key=lambda timed: timed[:2]))
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -169,22 +171,28 @@ def _kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _others(source: InputContainer, clip: Clip) -> list[Stream]:
-    """All streams but the one that is upscaled, and MP4's text track of chapters, which a muxer makes of them."""
+    """All streams but the one that is upscaled, and those that a muxer makes of other data.
+
+    These are the tracks of MP4 with the titles of chapters, and with the timecode that stands in the metadata.
+    """
     video, chapters = main_stream(source, clip.path), len(source.chapters())
-    return [
-        stream
-        for stream in source.streams
-        if stream.index != video.index
-        and not (chapters and stream.type == "data" and stream.name == "bin_data" and stream.frames == chapters)
-    ]
+
+    def is_made(stream: Stream) -> bool:
+        is_of_chapters = chapters and stream.name == "bin_data" and stream.frames == chapters
+        return stream.type == "data" and bool(is_of_chapters or "timecode" in stream.metadata)
+
+    return [stream for stream in source.streams if stream.index != video.index and not is_made(stream)]
 
 
 def _kept(source: InputContainer, clip: Clip, container: str) -> list[Stream]:
     return [stream for stream in _others(source, clip) if _can_hold(container, stream)]
 
 
-def _copy(result: OutputContainer, stream: Stream) -> Stream:
-    """A stream of the result for the packets of one of the source."""
+def _copy(result: OutputContainer, stream: Stream, clip: Clip) -> Stream:
+    """A stream of the result for the packets of one of the source. A cover is an attachment of Matroska."""
+    if _is_cover(stream) and result.format.name == "matroska":
+        kind = {"png": "png"}.get(stream.name or "", "jpeg")
+        return result.add_attachment(f"cover.{kind.replace('jpeg', 'jpg')}", f"image/{kind}", _first(stream, clip))
     if isinstance(stream, AttachmentStream):
         name = stream.metadata.get("filename", f"attachment-{stream.index}")
         return result.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
@@ -194,12 +202,26 @@ def _copy(result: OutputContainer, stream: Stream) -> Stream:
     return copy
 
 
+def _is_cover(stream: Stream) -> bool:
+    return Disposition.attached_pic in stream.disposition
+
+
+def _first(stream: Stream, clip: Clip) -> bytes:
+    """The first packet of a stream."""
+    with opened(clip.path) as source:
+        return next((bytes(packet) for packet in source.demux(source.streams[stream.index]) if packet.size), b"")
+
+
 def _copied_packets(source: InputContainer, copies: dict[int, Stream], recording: Recording) -> Iterator[Timed]:
     """The packets of the other streams, from the start on that is asked for, as long as is asked for."""
     options = recording.options
     begin = Fraction(options.start).limit_denominator(10**6)
     end = begin + Fraction(options.duration).limit_denominator(10**6) if options.duration is not None else None
-    kept = [stream for stream in source.streams if stream.index in copies and stream.type != "attachment"]
+    kept = [
+        stream
+        for stream in source.streams
+        if stream.index in copies and not isinstance(copies[stream.index], AttachmentStream)
+    ]
     time = Fraction(0)
     for packet in source.demux(kept) if kept else ():
         if packet.size == 0 and packet.pts is None:  # the end of a stream
@@ -241,7 +263,7 @@ def _try_encoder(target: Path, container: str, recording: Recording) -> None:
 
 def _can_hold(container: str, stream: Stream) -> bool:
     """True where FFmpeg writes the header of such a container with this stream alone."""
-    if isinstance(stream, AttachmentStream):
+    if isinstance(stream, AttachmentStream) or (_is_cover(stream) and container == "matroska"):
         return container == "matroska"
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
