@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two processes test at a time: threads that wait must not spin
+
 import torch
 from hypothesis import settings
 from PIL import Image
@@ -85,7 +88,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def isolated(folder: Path) -> dict[str, str]:
     """The environment with a folder for all caches and settings, and without a way to the real Hub."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "VARSR_"))}
+    ours = ("HF_", "VARSR_", "OMP_WAIT_POLICY", "PYTEST_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return kept | {
         "HF_HOME": str(folder / "hub"),
         "VARSR_CACHE": str(folder / "varsr"),

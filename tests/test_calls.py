@@ -16,7 +16,7 @@ RANKS = (
     "jobs",
     "upscaling generation",
     "weights",
-    "runtime images",
+    "runtime images video",
     "model tiling storage",
     "errors choices",
 )

@@ -184,13 +184,22 @@ def test_a_full_disk_costs_what_does_not_fit(start: Start, album: Path, tmp_path
     assert "Traceback" not in error
 
 
+def replace_by_file(folder: Path) -> None:
+    """Put an empty file where a folder is, which a worker may make again meanwhile."""
+    for attempt in range(100):
+        folder.rename(folder.with_name(f"gone-{attempt}"))
+        with suppress(FileExistsError):
+            folder.open("x").close()
+            return
+    raise AssertionError("the folder comes back")
+
+
 def test_a_folder_that_vanishes_fails_what_is_left(start: Start, album: Path, tmp_path: Path) -> None:
     """The last input is a pipe, so that work is left however fast the machine is."""
     os.mkfifo(tmp_path / "late.png")
     process = start(album, "late.png", "-d", "out", "--workers", "2", "--device", "cpu", OMP_NUM_THREADS="1")
     wait_for(lambda: len(names(tmp_path / "out")) >= 2)
-    (tmp_path / "out").rename(tmp_path / "gone")
-    (tmp_path / "out").touch()
+    replace_by_file(tmp_path / "out")
     feed(tmp_path / "late.png", (album / "00.png").read_bytes(), process)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -23,7 +23,7 @@ from tests.conftest import Run  # noqa: E402
 from tests.video.clips import TICK, Make, images_of, moving, packets_of, still, times_of  # noqa: E402
 from varsr import Upscaler, VideoOptions, upscale_file  # noqa: E402
 from varsr.runtime.cpu import usable_cores  # noqa: E402
-from varsr.upscaling.still import StillFinder  # noqa: E402
+from varsr.upscaling.still import ChangeDetector  # noqa: E402
 
 SECOND = round(1 / TICK)
 SLOW = tuple(n * SECOND // 2 for n in range(30))
@@ -58,20 +58,20 @@ def test_a_still_scene_is_steady_and_hardly_computed(tmp_path: Path, upscaler: U
 
 
 def test_a_fade_is_not_taken_for_stillness() -> None:
-    frames = StillFinder()
+    frames = ChangeDetector()
     scene = np.random.default_rng(0).integers(60, 120, (64, 64, 3)).astype(np.uint8)
     for number in range(60):
         brighter = (scene + number // 2).astype(np.uint8)
-        shown = frames.settle(brighter, number / 25, is_key=False).pixels
+        shown = frames.stabilize(brighter, number / 25, is_key=False).pixels
         assert np.abs(shown.astype(int) - brighter).max() <= 1
 
 
 def test_slow_changes_add_up() -> None:
     """A patch brightens by a step every 4th frame, which no 2 frames show."""
-    frames, scene = StillFinder(), np.full((64, 64, 3), 80, np.uint8)
+    frames, scene = ChangeDetector(), np.full((64, 64, 3), 80, np.uint8)
     for number in range(100):
         scene[8:16, 8:16] = 80 + number // 4
-        shown = frames.settle(scene, number / 25, is_key=False).pixels
+        shown = frames.stabilize(scene, number / 25, is_key=False).pixels
         assert np.abs(shown.astype(int) - scene).max() <= 3
 
 

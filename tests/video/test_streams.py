@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av", reason="needs PyAV: pip install varsr[video]")
 
@@ -102,6 +103,18 @@ def test_rotation_and_the_shape_of_pixels(tmp_path: Path, upscaler: Upscaler) ->
     assert before.display_matrix[1] != 0
     assert after == before
     assert after.aspect == Fraction(4, 3)
+
+
+def test_a_height_is_that_of_the_video_as_it_is_shown(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = Make(lambda: moving(2), rotation=90).write(tmp_path / "a.mp4")  # 64 px wide, shown 64 px high
+    outcome = upscale_file(source, tmp_path / "b.mp4", upscaler, height=96)
+    assert outcome.target_size == (72, 96)
+    upscale_file(source, tmp_path / "frames", upscaler, height=96)
+    with Image.open(tmp_path / "frames/a_000001.png") as image:
+        shown = np.asarray(image).astype(int)
+    upright = np.rot90(images_of(tmp_path / "b.mp4")[0]).astype(int)
+    assert shown.shape == upright.shape == (96, 72, 3)
+    assert np.abs(shown - upright).mean() < 3
 
 
 def test_ten_bits_of_hdr(tmp_path: Path, upscaler: Upscaler) -> None:

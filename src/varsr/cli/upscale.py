@@ -188,8 +188,7 @@ def upscale(
         say_estimate(estimate(announce(jobs, json, policy), size, skip_larger), key, chosen)
         say_clips(known, size, policy, video, key)
         return
-    from varsr.jobs.cluster import Cluster
-    from varsr.jobs.crew import crew_of
+    from varsr.jobs.crew import Crew, crew_of
     from varsr.jobs.prefetch import JobSettings
     from varsr.jobs.provenance import marking
     from varsr.jobs.report import opened_report
@@ -202,7 +201,7 @@ def upscale(
     shared = JobSettings(size=size, options=options, encoding=encoding, policy=policy, video=video)
     choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
     crew = _cluster(choice, ray, ray_actors, workers, output) if ray or ray_actors else crew_of(choice, workers)
-    if not isinstance(crew, Cluster):
+    if isinstance(crew, Crew):
         crew = announce_clips(known, crew, shared, key, yes)
     done: list[Job] | None = [] if compare else None
     with ExitStack() as stack:

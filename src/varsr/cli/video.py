@@ -20,7 +20,7 @@ from varsr.jobs.pace import known_pace, measured_pace
 from varsr.jobs.plan import Job
 from varsr.jobs.preflight import is_about_video
 from varsr.storage.address import Place, Remote
-from varsr.video.formats import CONTAINERS, VideoOptions, has_video, is_video
+from varsr.video.formats import CONTAINERS, VideoOptions, has_video, is_video, result_suffix
 
 if TYPE_CHECKING:
     from varsr.images.size import TargetSize
@@ -81,8 +81,10 @@ def video_job(
         return None
     (source,) = inputs
     if output is None:
-        as_frames = folder is not None and container is None and is_video(source.name)
-        return Job(source, folder) if as_frames and folder is not None else None
+        if folder is None or container is not None or not is_video(source.name):
+            return None
+        messages.say(f"Its frames become images in {folder}. For a video there add --format {_own_container(source)}.")
+        return Job(source, folder)
     if not is_video(output):
         if is_video(source.name):
             raise RequestError(f"{output} is not the name of a video.", "Name one, or a folder for frames with -d.")
@@ -94,6 +96,10 @@ def video_job(
     if not is_video(source.name):
         raise RequestError(f"{source} is not a video.", "Name a video, or a folder of frames with --fps.")
     return Job(source, _file(output))
+
+
+def _own_container(source: Place) -> str:
+    return result_suffix(source.name)[1:]
 
 
 def _file(output: str) -> Place:

@@ -15,11 +15,11 @@ import av
 from varsr import __version__
 from varsr.errors import OutputError, RequestError, describe
 from varsr.images.size import Size
-from varsr.jobs.clip_frames import FRAMES_AHEAD, FRAMES_BEHIND, FrameUpscaler, ShownFrame, as_they_are, shown_frames
+from varsr.jobs.clip_frames import FRAMES_AHEAD, FRAMES_BEHIND, FrameUpscaler, SegmentFrame, as_they_are, segment_frames
 from varsr.jobs.frames import FrameSource, frame_source
 from varsr.jobs.numbered import ImageFolder
 from varsr.jobs.outcome import Outcome
-from varsr.jobs.pipeline import Ahead, Behind
+from varsr.jobs.pipeline import ReadAhead, WriteBehind
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.segment import SegmentJob
@@ -29,24 +29,24 @@ from varsr.upscaling.progress import FrameProgress
 from varsr.upscaling.upscaler import Upscaler
 from varsr.video.clip import Clip, read_clip
 from varsr.video.color import EIGHT
-from varsr.video.encode import Recording
+from varsr.video.encode import VideoEncoding
 from varsr.video.formats import VideoOptions, codec_for, is_video
 from varsr.video.join import join, streams_left_out
-from varsr.video.segments import Parts, Segment
+from varsr.video.segments import Segment, SegmentStore
 
 
 @dataclass(frozen=True)
-class ClipWork:
+class ClipAssembly:
     """A video whose result can be written as it is asked for, and the folder of its segments."""
 
     source: FrameSource
     target: Path
-    recording: Recording
-    parts: Parts
+    encoding: VideoEncoding
+    store: SegmentStore
     left_out: tuple[str, ...]
 
     @classmethod
-    def begin(cls, source: FrameSource, target: Path, settings: JobSettings) -> ClipWork:
+    def begin(cls, source: FrameSource, target: Path, settings: JobSettings) -> ClipAssembly:
         """Check what can be checked beforehand, and open the folder of segments.
 
         Raises `RequestError` and `OutputError` for a container, codec, size and streams that do not go together.
@@ -54,9 +54,9 @@ class ClipWork:
         clip, options = source.clip, settings.video
         size = result_size(clip, settings)
         codec = codec_for(target.name, options, clip.signal.depth > EIGHT)
-        recording = Recording(size, clip.rate, clip.signal, codec, options)
-        left_out = streams_left_out(target, _file(clip), recording)
-        return cls(source, target, recording, Parts.of(target, _made_of(clip.path, size, settings)), left_out)
+        encoding = VideoEncoding(size, clip.rate, clip.signal, codec, options)
+        left_out = streams_left_out(target, _file(clip), encoding)
+        return cls(source, target, encoding, SegmentStore.of(target, _made_of(clip.path, size, settings)), left_out)
 
     def join(self, segments: Sequence[Segment], outcome: Outcome) -> Outcome:
         """Put the result together, and delete the segments. Raises `OutputError` where it cannot be written."""
@@ -66,8 +66,8 @@ class ClipWork:
             )
         clip = self.source.clip
         with _replacing_output(self.target) as temporary:
-            join(temporary, self.parts, segments, self.recording, _file(clip), clip.time_base)
-        self.parts.remove()
+            join(temporary, self.store, segments, self.encoding, _file(clip), clip.time_base)
+        self.store.remove()
         return summed(outcome, segments, (*self.left_out, *self.source.notes()))
 
 
@@ -101,42 +101,42 @@ class ClipRun:
             self._frames = FrameUpscaler(
                 self._upscaler, self._settings, expected_frames(source.clip, self._settings.video)
             )
-            with closing(Ahead(shown_frames(source, self._settings.video.reuse), FRAMES_AHEAD)) as frames:
+            with closing(ReadAhead(segment_frames(source, self._settings.video.reuse), FRAMES_AHEAD)) as frames:
                 make = self._video if is_video(target.name) else self._images
                 return make(source, frames, target, outcome)
 
-    def _video(self, source: FrameSource, frames: Iterable[ShownFrame], target: Path, outcome: Outcome) -> Outcome:
-        work, segments = ClipWork.begin(source, target, self._settings), []
-        for number, group in groupby(frames, key=lambda shown: shown.segment):
-            segment = work.parts.finished(number)
+    def _video(self, source: FrameSource, frames: Iterable[SegmentFrame], target: Path, outcome: Outcome) -> Outcome:
+        assembly, segments = ClipAssembly.begin(source, target, self._settings), []
+        for number, group in groupby(frames, key=lambda frame: frame.segment):
+            segment = assembly.store.finished(number)
             if segment is None:
-                segment = self._frames.segment(number, work.parts.file(number), group, work.recording)
-                work.parts.finish(segment)
+                segment = self._frames.segment(number, assembly.store.file(number), group, assembly.encoding)
+                assembly.store.finish(segment)
             else:
                 self._frames.skip(group)
             segments.append(segment)
-        return work.join(segments, outcome)
+        return assembly.join(segments, outcome)
 
-    def _images(self, source: FrameSource, frames: Iterable[ShownFrame], folder: Path, outcome: Outcome) -> Outcome:
+    def _images(self, source: FrameSource, frames: Iterable[SegmentFrame], folder: Path, outcome: Outcome) -> Outcome:
         """Write each frame as an image."""
         size = result_size(source.clip, self._settings)
         images = ImageFolder(folder, source.clip, size, self._settings.encoding, self._settings.policy)
         times, computed, cuts = [], 0, 0
-        with Behind(FRAMES_BEHIND) as behind:
-            for shown, image, tiles in self._frames.upscaled(self._wanted(frames, images), size):
-                behind.do(images.write, shown.number, image)
-                times.append(shown.pts)
+        with WriteBehind(FRAMES_BEHIND) as behind:
+            for frame, image, tiles in self._frames.upscaled(self._wanted(frames, images), size):
+                behind.do(images.write, frame.number, image)
+                times.append(frame.pts)
                 computed += tiles
-                cuts += shown.settled.is_cut
+                cuts += frame.stabilized.is_cut
         made = Segment(0, tuple(times), 0, len(times) * self._frames.tiles(size), computed, cuts)
         return summed(outcome, [made], source.notes())
 
-    def _wanted(self, frames: Iterable[ShownFrame], images: ImageFolder) -> Iterator[ShownFrame]:
-        for shown in frames:
-            if images.wants(shown.number):
-                yield shown
+    def _wanted(self, frames: Iterable[SegmentFrame], images: ImageFolder) -> Iterator[SegmentFrame]:
+        for frame in frames:
+            if images.wants(frame.number):
+                yield frame
             else:
-                self._frames.skip([shown])
+                self._frames.skip([frame])
 
 
 class SegmentRun:
@@ -160,8 +160,8 @@ class SegmentRun:
         """Upscale and encode the segment, and note that it is finished."""
         job, target = self._job, self._job.target_file
         frames = as_they_are(read_clip(job.source_file), job.times)
-        segment = self._frames.segment(job.number, target, frames, job.recording)
-        Parts(target.parent).finish(replace(segment, cuts=job.cuts))
+        segment = self._frames.segment(job.number, target, frames, job.encoding)
+        SegmentStore(target.parent).finish(replace(segment, cuts=job.cuts))
         return replace(outcome, frames=len(segment.times), tiles=segment.computed)
 
 
@@ -179,11 +179,12 @@ def summed(outcome: Outcome, segments: Iterable[Segment], notes: tuple[str, ...]
 
 
 def result_size(clip: Clip, settings: JobSettings) -> Size:
-    """The size (height, width) of a result: even sides where the chroma sampling halves them.
+    """The size (height, width) of a result, before it is turned: even sides where the chroma sampling halves them.
 
-    Raises `RequestError` for a size that is not asked for so.
+    A width or height is asked for of the video as it is shown. Raises `RequestError` for one that does not suit it.
     """
-    height, width = settings.size.of(clip.size)
+    turn = -1 if clip.signal.turns % 2 else 1
+    height, width = settings.size.of(clip.size[::turn])[::turn]
     sampling = clip.signal.sampling
     return height + height % 2 * (sampling == "420"), width + width % 2 * (sampling in ("420", "422"))
 

@@ -12,12 +12,13 @@ from varsr.jobs.naming import format_named
 from varsr.jobs.outcome import Outcome, Policy
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
+from varsr.jobs.preflight import is_about_video
 from varsr.jobs.provenance import marking
 from varsr.jobs.run import Run
 from varsr.storage.address import place_of
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.upscaler import ModelChoice, Upscaler
-from varsr.video.formats import DEFAULT_VIDEO, VideoOptions, is_video
+from varsr.video.formats import DEFAULT_VIDEO, VideoOptions
 from varsr.weights.registry import default_model, model_label
 
 
@@ -60,13 +61,13 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     Returns:
         An `Outcome` with `size` and `target_size` (height, width), `frames`, `tiles`, `seconds`, `notes` on losses.
 
-    Raises `VarsrError`, one of its kinds (`docs/exit-codes.md`). Its `advice` says what to do.
+    Raises RequestError, InputError, OutputError or another VarsrError (`docs/exit-codes.md`), whose `advice` helps.
 
     """
     size = target_size(scale=scale, width=width, height=height, longest=longest, megapixels=megapixels)
     encoding = Encoding(quality, lossless, format_named(format) if format else None, background)
     job = Job(place_of(fspath(source)), place_of(fspath(target)))
-    if not is_video(job.target.name):
+    if not is_about_video(job):
         encoding.of(Path(job.target.name))
     label = upscaler.label if upscaler else model_label(default_model())
     settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite), video)

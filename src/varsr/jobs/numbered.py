@@ -48,8 +48,9 @@ class ImageFolder:
         raise exists_already(self.file(number))
 
     def write(self, number: int, image: FloatImage) -> None:
-        """Write a frame (H, W, 3) in [0, 1]. Raises `OutputError`."""
-        write_photo(self._photo(image), self.file(number), self._encoding)
+        """Write a frame (H, W, 3) in [0, 1], upright. Raises `OutputError`."""
+        upright = np.ascontiguousarray(np.rot90(image, self._clip.signal.turns))
+        write_photo(self._photo(upright), self.file(number), self._encoding)
 
     def _photo(self, image: FloatImage) -> Photo:
         """A frame with what says how its colours are meant: HDR by its code points, wide colours by a profile."""

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
-class Ahead(Iterator[T], Generic[T]):
+class ReadAhead(Iterator[T], Generic[T]):
     """The same items, up to `count` of them made ahead. Close it, so that no more are made."""
 
     def __init__(self, items: Iterable[T], count: int) -> None:
@@ -57,7 +57,7 @@ class _End:
         self.error = error
 
 
-class Behind:
+class WriteBehind:
     """A thread that does what it is given, in order, so that the caller goes on; at most `count` things wait.
 
     What goes wrong is raised where the next thing is given, or at the end.
@@ -68,7 +68,7 @@ class Behind:
         self._count = count
         self._pool = ThreadPoolExecutor(1, "varsr-behind")
 
-    def __enter__(self) -> Behind:
+    def __enter__(self) -> WriteBehind:
         return self
 
     def do(self, work: Callable[..., None], *arguments: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from varsr.jobs.plan import Job
 
 if TYPE_CHECKING:
-    from varsr.video.encode import Recording
+    from varsr.video.encode import VideoEncoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,6 @@ class SegmentJob(Job):
     """
 
     number: int
-    recording: Recording
+    encoding: VideoEncoding
     times: tuple[int, ...]
     cuts: int

@@ -14,11 +14,11 @@ from itertools import groupby
 
 import numpy as np
 
-from varsr.jobs.clip import ClipWork, expected_frames, result_size
-from varsr.jobs.clip_frames import FRAMES_AHEAD, ShownFrame, shown_frames
+from varsr.jobs.clip import ClipAssembly, expected_frames, result_size
+from varsr.jobs.clip_frames import FRAMES_AHEAD, SegmentFrame, segment_frames
 from varsr.jobs.frames import frame_source
 from varsr.jobs.outcome import Outcome, failed
-from varsr.jobs.pipeline import Ahead
+from varsr.jobs.pipeline import ReadAhead
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings, VideoTask, opened
 from varsr.jobs.segment import SegmentJob
@@ -28,7 +28,7 @@ from varsr.storage.staging import delivered, fetched
 from varsr.upscaling.progress import FrameProgress, Progress
 from varsr.upscaling.upscaler import ModelChoice
 from varsr.video.color import EIGHT
-from varsr.video.encode import Recording, SegmentEncoder
+from varsr.video.encode import SegmentEncoder, VideoEncoding
 from varsr.video.formats import CODECS, DEFAULT_VIDEO
 
 _SIXTEEN = 16
@@ -81,16 +81,16 @@ class SharedClipRun:
             clip = source.clip
             outcome = replace(outcome, size=clip.size, target_size=result_size(clip, self._settings))
             self._progress = FrameProgress(0, expected_frames(clip, self._settings.video), 0, "frames")
-            work = ClipWork.begin(source, target, self._settings)
-            with closing(Ahead(shown_frames(source, self._settings.video.reuse), FRAMES_AHEAD)) as frames:
-                self._share_out(work, frames)
-            segments = [work.parts.finished(number) for number in range(self._segments)]
-            return work.join([segment for segment in segments if segment], outcome)
+            assembly = ClipAssembly.begin(source, target, self._settings)
+            with closing(ReadAhead(segment_frames(source, self._settings.video.reuse), FRAMES_AHEAD)) as frames:
+                self._share_out(assembly, frames)
+            segments = [assembly.store.finished(number) for number in range(self._segments)]
+            return assembly.join([segment for segment in segments if segment], outcome)
 
-    def _share_out(self, work: ClipWork, frames: Iterator[ShownFrame]) -> None:
+    def _share_out(self, assembly: ClipAssembly, frames: Iterator[SegmentFrame]) -> None:
         """Have all segments computed that are not finished. Raises the error of one that failed."""
         began = time.monotonic()
-        with closing(Ahead(self._jobs(work, frames), 1)) as jobs:
+        with closing(ReadAhead(self._jobs(assembly, frames), 1)) as jobs:
             run = WorkerRun(self._choices, jobs, self._settings, self._threads, self._patience)
             with closing(iter(run)) as outcomes:  # type: ignore[type-var]  # a generator
                 for outcome in outcomes:
@@ -102,29 +102,29 @@ class SharedClipRun:
                     done = self._progress.done + outcome.frames
                     self._progress = replace(self._progress, done=done, tiles=outcome.tiles, a_second=speed)
 
-    def _jobs(self, work: ClipWork, frames: Iterator[ShownFrame]) -> Iterator[SegmentJob]:
+    def _jobs(self, assembly: ClipAssembly, frames: Iterator[SegmentFrame]) -> Iterator[SegmentJob]:
         """A job for each segment that is not finished."""
-        for number, group in groupby(frames, key=lambda shown: shown.segment):
+        for number, group in groupby(frames, key=lambda frame: frame.segment):
             self._segments = number + 1
-            finished = work.parts.finished(number)
+            finished = assembly.store.finished(number)
             if finished is None:
-                yield _written(work, number, group)
+                yield _written(assembly, number, group)
             else:
                 self._progress = replace(self._progress, done=self._progress.done + len(finished.times))
 
 
-def _written(work: ClipWork, number: int, frames: Iterator[ShownFrame]) -> SegmentJob:
+def _written(assembly: ClipAssembly, number: int, frames: Iterator[SegmentFrame]) -> SegmentJob:
     """Write the frames of a segment without loss."""
-    clip, file = work.source.clip, work.parts.file(number)
+    clip, file = assembly.source.clip, assembly.store.file(number)
     source = file.with_name(f"input-{file.name}")
     depth = EIGHT if clip.signal.depth == EIGHT else _SIXTEEN
     signal = replace(clip.signal, sampling="rgb", depth=depth)
-    lossless = Recording(clip.size, clip.rate, signal, CODECS["ffv1"], DEFAULT_VIDEO)
+    lossless = VideoEncoding(clip.size, clip.rate, signal, CODECS["ffv1"], DEFAULT_VIDEO)
     times, cuts = [], 0
     with SegmentEncoder(source, lossless) as encoder:
-        for shown in frames:
-            pixels = shown.settled.pixels
+        for frame in frames:
+            pixels = frame.stabilized.pixels
             encoder.add(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))
-            times.append(shown.pts)
-            cuts += shown.settled.is_cut
-    return SegmentJob(source, file, number=number, recording=work.recording, times=tuple(times), cuts=cuts)
+            times.append(frame.pts)
+            cuts += frame.stabilized.is_cut
+    return SegmentJob(source, file, number=number, encoding=assembly.encoding, times=tuple(times), cuts=cuts)

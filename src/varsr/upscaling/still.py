@@ -37,7 +37,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Settled:
+class StabilizedFrame:
     """A frame whose unchanged blocks are those shown before. `changed` (H, W) is True where it is new."""
 
     pixels: Pixels
@@ -50,7 +50,7 @@ class Settled:
         return bool(self.changed.any())
 
 
-class StillFinder:
+class ChangeDetector:
     """Compares each frame (H, W, 3) with what was shown, block by block, and replaces what only noise has changed.
 
     The comparison is with what is shown, not with the frame before, so that slow changes add up until they are seen.
@@ -60,7 +60,7 @@ class StillFinder:
         self._shown: Pixels | None = None
         self._refreshed = -math.inf
 
-    def settle(self, pixels: Pixels, seconds: float, is_key: bool) -> Settled:
+    def stabilize(self, pixels: Pixels, seconds: float, is_key: bool) -> StabilizedFrame:
         """A frame at a time, and True for a keyframe of the input."""
         shown = self._shown
         if shown is None or (is_key and seconds - self._refreshed >= REFRESH_SECONDS):
@@ -72,16 +72,16 @@ class StillFinder:
             is_cut = share > CUT_SHARE and float(np.abs(means).mean()) > CUT_DIFFERENCE
             return self._show_all(pixels, seconds, is_cut)
         if not blocks.any():
-            return Settled(shown, np.broadcast_to(np.False_, shown.shape[:2]))
+            return StabilizedFrame(shown, np.broadcast_to(np.False_, shown.shape[:2]))
         height, width = pixels.shape[:2]
         changed = _grown(blocks).repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
-        settled: Pixels = np.where(changed[..., None], pixels, shown)
-        self._shown = settled
-        return Settled(settled, changed)
+        stabilized: Pixels = np.where(changed[..., None], pixels, shown)
+        self._shown = stabilized
+        return StabilizedFrame(stabilized, changed)
 
-    def _show_all(self, pixels: Pixels, seconds: float, is_cut: bool = False) -> Settled:
+    def _show_all(self, pixels: Pixels, seconds: float, is_cut: bool = False) -> StabilizedFrame:
         self._shown, self._refreshed = pixels, seconds
-        return Settled(pixels, np.ones(pixels.shape[:2], np.bool_), is_cut)
+        return StabilizedFrame(pixels, np.ones(pixels.shape[:2], np.bool_), is_cut)
 
 
 def _steps(pixels: Pixels) -> FloatImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,14 @@ class Signal:
     """Width of a pixel by its height."""
     display_matrix: tuple[int, ...] = UPRIGHT
     mastering: Mastering = Mastering()
+
+    @property
+    def turns(self) -> int:
+        """Quarter turns, counter-clockwise, by which frames are turned to be shown; 0 of those that are mirrored."""
+        a, b, _, c, d, *_ = self.display_matrix
+        if a * d - b * c <= 0:
+            return 0
+        return round(-math.atan2(b, a) / (math.pi / 2)) % 4
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ _CHROMATICITY, _LUMINANCE = 50_000, 10_000
 
 
 @dataclass(frozen=True)
-class Recording:
+class VideoEncoding:
     """All that decides how frames are encoded. `size` is (height, width)."""
 
     size: Size
@@ -59,9 +59,9 @@ class SegmentEncoder:
     Frame n stands at n / rate, whatever its time: Matroska would round that to milliseconds.
     """
 
-    def __init__(self, path: Path, recording: Recording) -> None:
+    def __init__(self, path: Path, encoding: VideoEncoding) -> None:
         """Begin the file. Raises `OutputError` where that fails."""
-        self._path, self._recording = path, recording
+        self._path, self._encoding = path, encoding
         self._container: Any = None
         self.frames = 0
         self.delay = 0
@@ -70,16 +70,16 @@ class SegmentEncoder:
     def __enter__(self) -> SegmentEncoder:
         try:
             self._container = av.open(str(self._path), "w", format="matroska")
-            self._stream = add_encoder(self._container, self._recording)
+            self._stream = add_encoder(self._container, self._encoding)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise unwritable(self._path, error) from error
         return self
 
     def add(self, pixels: FloatImage) -> None:
         """Encode the next frame, (H, W, 3) in [0, 1]. Raises `OutputError` where the file cannot be written."""
-        recording = self._recording
-        frame = from_rgb(pixels, recording.signal.colors, recording.pixel_format)
-        frame.pts, frame.time_base = self.frames, 1 / recording.rate
+        encoding = self._encoding
+        frame = from_rgb(pixels, encoding.signal.colors, encoding.pixel_format)
+        frame.pts, frame.time_base = self.frames, 1 / encoding.rate
         self.frames += 1
         try:
             self._write(self._stream.encode(frame))
@@ -98,25 +98,23 @@ class SegmentEncoder:
     def _write(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
             assert packet.pts is not None
-            place = round(packet.pts * packet.time_base * self._recording.rate)
+            place = round(packet.pts * packet.time_base * self._encoding.rate)
             self.delay = max(self.delay, self._packets - place)
             self._packets += 1
             self._container.mux(packet)
 
 
-def add_encoder(container: Any, recording: Recording) -> VideoStream:
-    """Add a stream to a container that is written, with an encoder for a recording."""
+def add_encoder(container: Any, encoding: VideoEncoding) -> VideoStream:
+    """Add a stream to a container that is written, with an encoder for a encoding."""
     os.environ.setdefault("SVT_LOG", "1")  # of SVT-AV1, which would print its settings
-    height, width = recording.size
-    stream: VideoStream = container.add_stream(
-        recording.codec.encoder, rate=recording.rate, options=_options(recording)
-    )
-    stream.width, stream.height, stream.pix_fmt = width, height, recording.pixel_format
-    context, colors = stream.codec_context, recording.signal.colors
-    context.time_base = 1 / recording.rate
-    context.sample_aspect_ratio = recording.signal.aspect
+    height, width = encoding.size
+    stream: VideoStream = container.add_stream(encoding.codec.encoder, rate=encoding.rate, options=_options(encoding))
+    stream.width, stream.height, stream.pix_fmt = width, height, encoding.pixel_format
+    context, colors = stream.codec_context, encoding.signal.colors
+    context.time_base = 1 / encoding.rate
+    context.sample_aspect_ratio = encoding.signal.aspect
     context.color_primaries, context.color_trc = colors.primaries, colors.transfer
-    context.colorspace = 0 if recording.pixel_format.startswith(("bgr", "gbr")) else colors.matrix or 1
+    context.colorspace = 0 if encoding.pixel_format.startswith(("bgr", "gbr")) else colors.matrix or 1
     context.color_range = 2 if colors.full_range else 1
     return stream
 
@@ -126,17 +124,17 @@ def unwritable(path: Path, error: Exception) -> OutputError:
     return OutputError(f"{path} could not be written ({reason(error)}).", "Check the disk, or choose another place.")
 
 
-def _options(recording: Recording) -> dict[str, str]:
-    codec, wanted = recording.codec, recording.options
+def _options(encoding: VideoEncoding) -> dict[str, str]:
+    codec, wanted = encoding.codec, encoding.options
     options: dict[str, str] = {}
     if codec.crf is not None:
         options["crf"] = str(codec.crf[1] if wanted.crf is None else wanted.crf)
         options["preset"] = wanted.preset or codec.preset
     if codec.name == "prores":
-        options["profile"] = "4444" if recording.pixel_format.startswith("yuv444") else "hq"
+        options["profile"] = "4444" if encoding.pixel_format.startswith("yuv444") else "hq"
     if codec.name == "ffv1":
         options |= {"level": "3", "slicecrc": "1"}
-    return options | _hdr_options(codec, recording.signal.mastering)
+    return options | _hdr_options(codec, encoding.signal.mastering)
 
 
 def _hdr_options(codec: Codec, mastering: Mastering) -> dict[str, str]:

@@ -19,9 +19,9 @@ from av.video.stream import VideoStream
 
 from varsr.errors import OutputError
 from varsr.video.clip import UPRIGHT, Clip, main_stream, opened
-from varsr.video.encode import Recording, add_encoder, unwritable
+from varsr.video.encode import VideoEncoding, add_encoder, unwritable
 from varsr.video.formats import CONTAINERS
-from varsr.video.segments import Parts, Segment
+from varsr.video.segments import Segment, SegmentStore
 
 _OF_THE_FILE = frozenset(("encoder", "major_brand", "minor_version", "compatible_brands", "duration"))
 """Metadata that a muxer writes by itself."""
@@ -32,13 +32,13 @@ Timed: TypeAlias = "tuple[Fraction, int, Packet[Any]]"
 """A packet with its time in seconds, by which packets of several streams are merged, and its stream's place."""
 
 
-def streams_left_out(target: Path, clip: Clip | None, recording: Recording) -> tuple[str, ...]:
+def streams_left_out(target: Path, clip: Clip | None, encoding: VideoEncoding) -> tuple[str, ...]:
     """Streams of a clip that its own container holds but FFmpeg does not write, a phrase for each.
 
     Raises `OutputError` where the container of `target` cannot hold the video or another stream that it is given.
     """
     container = CONTAINERS[target.suffix.lower()]
-    _try_encoder(target, container, recording)
+    _try_encoder(target, container, encoding)
     if clip is None:
         return ()
     own = CONTAINERS.get(clip.path.suffix.lower())
@@ -56,9 +56,9 @@ def streams_left_out(target: Path, clip: Clip | None, recording: Recording) -> t
 
 def join(
     target: Path,
-    parts: Parts,
+    store: SegmentStore,
     segments: Sequence[Segment],
-    recording: Recording,
+    encoding: VideoEncoding,
     clip: Clip | None,
     time_base: Fraction,
 ) -> None:
@@ -70,17 +70,17 @@ def join(
     try:
         with (
             av.open(str(target), "w", format=container, options=_muxing(container, clip, time_base)) as result,
-            av.open(str(parts.file(segments[0].number))) as first,
+            av.open(str(store.file(segments[0].number))) as first,
         ):
-            video = _add_video(result, first.streams.video[0], recording, time_base)
-            frames = _video_packets(video, parts, segments, recording, time_base)
+            video = _add_video(result, first.streams.video[0], encoding, time_base)
+            frames = _video_packets(video, store, segments, encoding, time_base)
             if clip is None:
                 _mux(result, frames)
                 return
             with opened(clip.path) as source:
-                _describe(result, video, source, clip, recording)
+                _describe(result, video, source, clip, encoding)
                 copies = {stream.index: _copy(result, stream, clip) for stream in _kept(source, clip, container)}
-                others = _copied_packets(source, copies, recording)
+                others = _copied_packets(source, copies, encoding)
                 _mux(result, heapq.merge(frames, others, key=lambda timed: timed[:2]))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise unwritable(target, error) from error
@@ -105,36 +105,36 @@ def _mux(result: OutputContainer, packets: Iterator[Timed]) -> None:
 
 
 def _add_video(
-    result: OutputContainer, template: VideoStream, recording: Recording, time_base: Fraction
+    result: OutputContainer, template: VideoStream, encoding: VideoEncoding, time_base: Fraction
 ) -> VideoStream:
     stream = result.add_stream_from_template(template, opaque=True)
     stream.time_base = time_base
-    if recording.signal.display_matrix != UPRIGHT:
-        stream.set_display_matrix(recording.signal.display_matrix)
-    if recording.codec.tag and result.format.name in _QUICKTIME:
-        stream.codec_context.codec_tag = recording.codec.tag
+    if encoding.signal.display_matrix != UPRIGHT:
+        stream.set_display_matrix(encoding.signal.display_matrix)
+    if encoding.codec.tag and result.format.name in _QUICKTIME:
+        stream.codec_context.codec_tag = encoding.codec.tag
     return stream
 
 
 def _video_packets(
-    stream: VideoStream, parts: Parts, segments: Sequence[Segment], recording: Recording, time_base: Fraction
+    stream: VideoStream, store: SegmentStore, segments: Sequence[Segment], encoding: VideoEncoding, time_base: Fraction
 ) -> Iterator[Timed]:
     """The packets of all segments with the times of their frames.
 
     A packet is decoded as long before its frame is shown as the longest wait of all takes, so that decoding times rise
     across segments whatever the intervals of frames.
     """
-    begin = round(Fraction(recording.options.start).limit_denominator(10**6) / time_base)
+    begin = round(Fraction(encoding.options.start).limit_denominator(10**6) / time_base)
     times = [time - begin for segment in segments for time in segment.times]
-    delay, step = max(segment.delay for segment in segments), max(1, round(1 / (recording.rate * time_base)))
+    delay, step = max(segment.delay for segment in segments), max(1, round(1 / (encoding.rate * time_base)))
     first, count = 0, 0
     for segment in segments:
-        with av.open(str(parts.file(segment.number))) as container:
+        with av.open(str(store.file(segment.number))) as container:
             for packet in container.demux(video=0):
                 if packet.size == 0:  # the end
                     continue
                 assert packet.pts is not None
-                place = first + round(packet.pts * packet.time_base * recording.rate)
+                place = first + round(packet.pts * packet.time_base * encoding.rate)
                 following = times[place + 1] if place + 1 < len(times) else times[place] + step
                 packet.pts, packet.duration = times[place], following - times[place]
                 packet.dts = times[count - delay] if count >= delay else times[0] - (delay - count) * step
@@ -145,7 +145,7 @@ def _video_packets(
 
 
 def _describe(
-    result: OutputContainer, video: VideoStream, source: InputContainer, clip: Clip, recording: Recording
+    result: OutputContainer, video: VideoStream, source: InputContainer, clip: Clip, encoding: VideoEncoding
 ) -> None:
     """Metadata and chapters, and what is said of the video stream."""
     original = main_stream(source, clip.path)
@@ -153,7 +153,7 @@ def _describe(
     video.metadata.update(_kept_metadata(original.metadata))
     video.disposition = original.disposition
     chapters = source.chapters()
-    begin = Fraction(recording.options.start).limit_denominator(10**6)
+    begin = Fraction(encoding.options.start).limit_denominator(10**6)
     for chapter in chapters:
         tick = chapter["time_base"] or Fraction(1, 1000)
         chapter["start"] = max(0, chapter["start"] - round(begin / tick))
@@ -212,9 +212,9 @@ def _first(stream: Stream, clip: Clip) -> bytes:
         return next((bytes(packet) for packet in source.demux(source.streams[stream.index]) if packet.size), b"")
 
 
-def _copied_packets(source: InputContainer, copies: dict[int, Stream], recording: Recording) -> Iterator[Timed]:
+def _copied_packets(source: InputContainer, copies: dict[int, Stream], encoding: VideoEncoding) -> Iterator[Timed]:
     """The packets of the other streams, from the start on that is asked for, as long as is asked for."""
-    options = recording.options
+    options = encoding.options
     begin = Fraction(options.start).limit_denominator(10**6)
     end = begin + Fraction(options.duration).limit_denominator(10**6) if options.duration is not None else None
     kept = [
@@ -246,17 +246,17 @@ def _moved(packet: Packet[Any], stream: Stream, begin: Fraction) -> Packet[Any]:
     return packet
 
 
-def _try_encoder(target: Path, container: str, recording: Recording) -> None:
+def _try_encoder(target: Path, container: str, encoding: VideoEncoding) -> None:
     """Raise `OutputError` where the container cannot hold the codec as it is set up."""
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
-            add_encoder(trial, recording)
+            add_encoder(trial, encoding)
             trial.start_encoding()
     except (av.FFmpegError, ValueError) as error:
-        height, width = recording.size
+        height, width = encoding.size
         raise OutputError(
-            f"{target}: {recording.codec.name} cannot be written with {width} x {height} pixels "
-            f"({recording.pixel_format}).",
+            f"{target}: {encoding.codec.name} cannot be written with {width} x {height} pixels "
+            f"({encoding.pixel_format}).",
             "Choose another `video_codec`, or a smaller size.",
         ) from error
 

@@ -31,18 +31,18 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Parts:
+class SegmentStore:
     """The segments of a result, in a hidden folder beside it."""
 
     folder: Path
 
     @classmethod
-    def of(cls, target: Path, made_of: Mapping[str, Any]) -> Parts:
+    def of(cls, target: Path, made_of: Mapping[str, Any]) -> SegmentStore:
         """Open the folder of a result, or make it. Segments that are made of something else are deleted.
 
         Raises `OutputError` where the file system refuses it.
         """
-        folder = parts_folder(target)
+        folder = store_folder(target)
         manifest, wanted = folder / _MANIFEST, json.dumps(made_of, sort_keys=True)
         try:
             if folder.exists() and (not manifest.exists() or manifest.read_text() != wanted):
@@ -85,6 +85,6 @@ class Parts:
         return self.file(number).with_suffix(".json")
 
 
-def parts_folder(target: Path) -> Path:
+def store_folder(target: Path) -> Path:
     """The folder in which the segments of a result are kept until it is whole."""
     return target.with_name(f".{target.name}.varsr-parts")
