@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two processes test at a time: threads that wait must not spin
+# Two processes test at a time: threads that wait must not spin, and one is enough for each.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from hypothesis import settings
@@ -32,6 +34,8 @@ settings.load_profile("any machine")
 FLOAT32 = Precision(torch.float32, torch.float32)
 CPU = torch.device("cpu")
 
+READ_AT_START = ("PYTHON", "OMP_DISPLAY", "OMP_WAIT", "GOMP")
+"""Variables that the interpreter, or GNU OpenMP, reads as it is loaded."""
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -126,7 +130,7 @@ def varsr(environment: dict[str, str], tmp_path: Path, ready: Zygote) -> Run:
 
     def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         settings = environment | more
-        if any(name.startswith("PYTHON") for name in more):  # which the interpreter reads as it starts
+        if any(name.startswith(READ_AT_START) for name in more):
             command = [sys.executable, "-m", "varsr", *map(str, arguments)]
             return subprocess.run(
                 command, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

@@ -183,8 +183,11 @@ def result_size(clip: Clip, settings: JobSettings) -> Size:
 
     A width or height is asked for of the video as it is shown. Raises `RequestError` for one that does not suit it.
     """
-    turn = -1 if clip.signal.turns % 2 else 1
-    height, width = settings.size.of(clip.size[::turn])[::turn]
+    height, width = clip.size
+    if clip.signal.turns % 2:
+        width, height = settings.size.of((width, height))
+    else:
+        height, width = settings.size.of((height, width))
     sampling = clip.signal.sampling
     return height + height % 2 * (sampling == "420"), width + width % 2 * (sampling in ("420", "422"))
 
