@@ -1,7 +1,7 @@
 """New tokens: the tokenizer, which codes what the decoder at realism 0 lacks of the ground truth.
 
     python -m training.tokens.tokenizer photographs/train --validation photographs/validation --run runs/tokenizer \
-        --decoder training/decoder/decoder-2.safetensors
+        --decoder training/decoder/decoder-3.safetensors
 
 Encoder, quantizer and the decoder's path of the latent are trained; the rest of the decoder stands still.
 """

@@ -1,7 +1,7 @@
 """New tokens: prefix encoder, transformer and corrector, over the tokens of a finished tokenizer.
 
 python -m training.tokens.transformer photographs/train --validation photographs/validation --run runs/transformer \
-        --decoder training/decoder/decoder-2.safetensors --tokenizer runs/tokenizer
+        --decoder training/decoder/decoder-3.safetensors --tokenizer runs/tokenizer
 """
 
 from __future__ import annotations
