@@ -152,6 +152,11 @@ def test_odd_sides_become_even(tmp_path: Path, upscaler: Upscaler) -> None:
     assert images_of(tmp_path / "d.mp4")[0].shape == (52, 76, 3)
 
 
+def test_a_video_smaller_than_a_block(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = Make(lambda: [image[:4, :6] for image in moving(3)], codec="ffv1", options=()).write(tmp_path / "a.mkv")
+    assert upscale_file(source, tmp_path / "b.mkv", upscaler).target_size == (16, 24)
+
+
 @pytest.mark.parametrize("matrix", [None, 1, 5, 9])
 def test_colours_of_a_chart(tmp_path: Path, upscaler: Upscaler, matrix: int | None) -> None:
     """Luma and chroma of large fields, compared as the decoder gives them, without any conversion to RGB."""
@@ -290,7 +295,7 @@ def test_options_that_do_not_go_together(
     source = Make(lambda: moving(3)).write(tmp_path / "a.mkv")
     with pytest.raises(RequestError, match=words):
         upscale(source, tmp_path / name, upscaler, options)
-    assert not (tmp_path / name).exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
 
 
 @pytest.mark.parametrize(

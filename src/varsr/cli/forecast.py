@@ -12,15 +12,11 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 def say_estimate(estimate: Estimate, pace_key: str, model: str) -> None:
     """Say on standard error how much there is to do, and for how long."""
     if estimate.remote:
-        messages.say(f"{_counted(estimate.remote, 'image')} to fetch and upscale, of sizes that are not known yet.")
-    if estimate.remote and not estimate.images + estimate.unfit + estimate.larger:
-        return
-    if not estimate.images + estimate.unfit + estimate.larger:
-        if not estimate.videos:
-            messages.say("0 images to upscale.")
+        messages.say(f"{counted(estimate.remote, 'image')} to fetch and upscale, of sizes that are not known yet.")
+    if (estimate.remote or estimate.videos) and not estimate.images + estimate.unfit + estimate.larger:
         return
     about = "about " if estimate.sampled else ""
-    text = f"{about}{_counted(estimate.images, 'image')} to upscale"
+    text = f"{about}{counted(estimate.images, 'image')} to upscale"
     if estimate.images:
         text += f", from {_megapixels(estimate.megapixels)} to {_megapixels(estimate.result_megapixels)} megapixels"
     if estimate.larger:
@@ -50,7 +46,8 @@ def in_time(seconds: float) -> str:
     return f"{hours // 24} days {hours % 24} h"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 image, 2,000 images."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -13,7 +13,7 @@ import typer
 
 from varsr.choices import VideoCodecName
 from varsr.cli.console import messages
-from varsr.cli.forecast import in_time
+from varsr.cli.forecast import counted, in_time
 from varsr.errors import OutputError, RequestError
 from varsr.jobs.listing import is_folder
 from varsr.jobs.pace import known_pace, measured_pace
@@ -99,7 +99,7 @@ def video_job(
 
 
 def _own_container(source: Place) -> str:
-    return result_suffix(source.name)[1:]
+    return result_suffix(source.name)[1:].lower()
 
 
 def _file(output: str) -> Place:
@@ -158,7 +158,7 @@ def _estimate(jobs: Sequence[Job], settings: JobSettings) -> ClipEstimate | None
 
 def _say(estimate: ClipEstimate, seconds: float | None, reuse: bool) -> None:
     words = [f"{estimate.clips} videos"] if estimate.clips > 1 else []
-    words.append(f"{estimate.frames:,} frames")
+    words.append(counted(estimate.frames, "frame"))
     if seconds is not None:
         most = "at most " if reuse else ""
         words.append(f"{most}{seconds / estimate.frames:.2g} s each: {most}about {in_time(seconds)}")

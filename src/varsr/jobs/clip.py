@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import av
 
 from varsr import __version__
-from varsr.errors import OutputError, RequestError, describe
+from varsr.errors import RequestError
 from varsr.images.size import Size
 from varsr.jobs.clip_frames import FRAMES_AHEAD, FRAMES_BEHIND, FrameUpscaler, SegmentFrame, as_they_are, segment_frames
 from varsr.jobs.frames import FrameSource, frame_source
@@ -23,7 +23,6 @@ from varsr.jobs.pipeline import ReadAhead, WriteBehind
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.segment import SegmentJob
-from varsr.storage.local import replacing
 from varsr.storage.staging import delivered, fetched
 from varsr.upscaling.progress import FrameProgress
 from varsr.upscaling.upscaler import Upscaler
@@ -61,22 +60,21 @@ class ClipAssembly:
     def join(self, segments: Sequence[Segment], outcome: Outcome) -> Outcome:
         """Put the result together, and delete the segments. Raises `OutputError` where it cannot be written."""
         if not segments:
+            self.store.remove()
             raise RequestError(
                 f"{self.target}: the part that is asked for holds no frame.", "Choose `start` and `duration` anew."
             )
         clip = self.source.clip
-        with _replacing_output(self.target) as temporary:
-            join(temporary, self.store, segments, self.encoding, _file(clip), clip.time_base)
+        join(self.target, self.store, segments, self.encoding, _file(clip), clip.time_base)
         self.store.remove()
         return summed(outcome, segments, (*self.left_out, *self.source.notes()))
 
 
-class ClipRun:
-    """The upscaling of one video by one model."""
+class FramesRun:
+    """Frames that are upscaled, and how far that is."""
 
-    def __init__(self, upscaler: Upscaler, job: Job, settings: JobSettings) -> None:
-        self._upscaler, self._job, self._settings = upscaler, job, settings
-        self._frames = FrameUpscaler(upscaler, settings, 1)
+    def __init__(self, frames: FrameUpscaler) -> None:
+        self._frames = frames
 
     @property
     def progress(self) -> FrameProgress:
@@ -87,6 +85,14 @@ class ClipRun:
     def busy(self) -> float:
         """Seconds in which frames were computed."""
         return self._frames.busy
+
+
+class ClipRun(FramesRun):
+    """The upscaling of one video by one model."""
+
+    def __init__(self, upscaler: Upscaler, job: Job, settings: JobSettings) -> None:
+        super().__init__(FrameUpscaler(upscaler, settings, 1))
+        self._upscaler, self._job, self._settings = upscaler, job, settings
 
     def finish(self, outcome: Outcome) -> Outcome:
         """Upscale the video; return the outcome with what became of it.
@@ -139,22 +145,12 @@ class ClipRun:
                 self._frames.skip([frame])
 
 
-class SegmentRun:
+class SegmentRun(FramesRun):
     """The upscaling of one segment by one of several workers."""
 
     def __init__(self, upscaler: Upscaler, job: SegmentJob, settings: JobSettings) -> None:
+        super().__init__(FrameUpscaler(upscaler, settings, len(job.times)))
         self._job = job
-        self._frames = FrameUpscaler(upscaler, settings, len(job.times))
-
-    @property
-    def progress(self) -> FrameProgress:
-        """The progress in frames."""
-        return self._frames.progress
-
-    @property
-    def busy(self) -> float:
-        """Seconds in which frames were computed."""
-        return self._frames.busy
 
     def finish(self, outcome: Outcome) -> Outcome:
         """Upscale and encode the segment, and note that it is finished."""
@@ -174,8 +170,9 @@ def summed(outcome: Outcome, segments: Iterable[Segment], notes: tuple[str, ...]
     share = "every tile was computed"
     if computed < tiles:
         share = f"{computed / tiles:.0%} of the tiles were computed, the others had not changed"
+    counted = f"{frames} frame{'s' * (frames != 1)}"
     scenes = f"; {cuts} scene cut{'s' * (cuts != 1)}" if cuts else ""
-    return replace(outcome, frames=frames, tiles=computed, notes=(f"{frames} frames; {share}{scenes}", *notes))
+    return replace(outcome, frames=frames, tiles=computed, notes=(f"{counted}; {share}{scenes}", *notes))
 
 
 def result_size(clip: Clip, settings: JobSettings) -> Size:
@@ -215,15 +212,3 @@ def _made_of(path: Path, size: Size, settings: JobSettings) -> dict[str, Any]:
         "video": asdict(settings.video),
         "versions": [__version__, av.__version__],
     }
-
-
-@contextmanager
-def _replacing_output(target: Path) -> Iterator[Path]:
-    """`replacing` with errors as varsr has them."""
-    try:
-        with replacing(target) as temporary:
-            yield temporary
-    except OSError as error:
-        raise OutputError(
-            f"{target} could not be written ({describe(error)}).", "Free some space or choose another place."
-        ) from error

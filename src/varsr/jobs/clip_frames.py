@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from varsr.images.photo import Photo
+from varsr.images.rounding import scaled
 from varsr.images.size import Size
 from varsr.jobs.frames import FrameSource
 from varsr.jobs.pipeline import WriteBehind
@@ -138,6 +139,6 @@ class FrameUpscaler:
                 yield frame
                 continue
             pixels = frame.stabilized.pixels
-            color = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+            color = scaled(pixels, np.iinfo(pixels.dtype).max)
             change = Change(mask, self._memory) if self._settings.video.reuse else None
             yield _FrameRequest(Photo(color), size, self._settings.options, change=change, frame=frame)

@@ -13,8 +13,9 @@ import numpy as np
 from varsr.errors import InputError, RequestError
 from varsr.images.formats import READ_SUFFIXES
 from varsr.images.read import read_photo
+from varsr.images.rounding import rounded
 from varsr.video.clip import Clip, Signal, read_clip
-from varsr.video.color import Colors
+from varsr.video.color import EIGHT, Colors
 from varsr.video.formats import VideoOptions
 from varsr.video.read import Frame, FrameReader
 
@@ -89,7 +90,7 @@ class NumberedImages:
         if not self._files:
             raise InputError(f"{folder} holds no images.", "Name another folder.")
         first = read_photo(self._files[0])
-        depth = _DEEP if first.sixteen_bit else 8
+        depth = _DEEP if first.sixteen_bit else EIGHT
         self.clip = Clip(folder, first.size, Signal(_BT709, depth), 1 / rate, rate, len(self._files), interlaced=False)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -98,8 +99,8 @@ class NumberedImages:
             if photo.size != self.clip.size:
                 height, width = self.clip.size
                 raise InputError(f"{file} is not of {width} x {height} pixels, as the first image is.", "Leave it out.")
-            kind = np.uint8 if self.clip.signal.depth == 8 else np.uint16
-            yield Frame(np.rint(photo.color.clip(0, 1) * np.iinfo(kind).max).astype(kind), number)
+            kind = np.uint8 if self.clip.signal.depth == EIGHT else np.uint16
+            yield Frame(rounded(photo.color, np.dtype(kind)), number)
 
     def notes(self) -> tuple[str, ...]:
         """Nothing is left out."""

@@ -14,6 +14,7 @@ from itertools import groupby
 
 import numpy as np
 
+from varsr.images.rounding import scaled
 from varsr.jobs.clip import ClipAssembly, expected_frames, result_size
 from varsr.jobs.clip_frames import FRAMES_AHEAD, SegmentFrame, segment_frames
 from varsr.jobs.frames import frame_source
@@ -89,7 +90,7 @@ class SharedClipRun:
 
     def _share_out(self, assembly: ClipAssembly, frames: Iterator[SegmentFrame]) -> None:
         """Have all segments computed that are not finished. Raises the error of one that failed."""
-        began = time.monotonic()
+        began, computed = time.monotonic(), 0
         with closing(ReadAhead(self._jobs(assembly, frames), 1)) as jobs:
             run = WorkerRun(self._choices, jobs, self._settings, self._threads, self._patience)
             with closing(iter(run)) as outcomes:  # type: ignore[type-var]  # a generator
@@ -98,7 +99,8 @@ class SharedClipRun:
                         outcome.job.source_file.unlink()
                     if outcome.error is not None:
                         raise outcome.error
-                    speed = (self._progress.done + outcome.frames) / (time.monotonic() - began)
+                    computed += outcome.frames
+                    speed = computed / (time.monotonic() - began)
                     done = self._progress.done + outcome.frames
                     self._progress = replace(self._progress, done=done, tiles=outcome.tiles, a_second=speed)
 
@@ -124,7 +126,7 @@ def _written(assembly: ClipAssembly, number: int, frames: Iterator[SegmentFrame]
     with SegmentEncoder(source, lossless) as encoder:
         for frame in frames:
             pixels = frame.stabilized.pixels
-            encoder.add(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))
+            encoder.add(scaled(pixels, np.iinfo(pixels.dtype).max))
             times.append(frame.pts)
             cuts += frame.stabilized.is_cut
     return SegmentJob(source, file, number=number, encoding=assembly.encoding, times=tuple(times), cuts=cuts)

@@ -44,11 +44,6 @@ class StabilizedFrame:
     changed: Mask
     is_cut: bool = False
 
-    @property
-    def is_new(self) -> bool:
-        """True where any pixel is."""
-        return bool(self.changed.any())
-
 
 class ChangeDetector:
     """Compares each frame (H, W, 3) with what was shown, block by block, and replaces what only noise has changed.
@@ -65,7 +60,7 @@ class ChangeDetector:
         shown = self._shown
         if shown is None or (is_key and seconds - self._refreshed >= REFRESH_SECONDS):
             return self._show_all(pixels, seconds)
-        difference = _steps(pixels) - _steps(shown)
+        difference = _in_whole_blocks(_steps(pixels) - _steps(shown))
         blocks = _changed_blocks(difference)
         means, share = _block_means(difference), float(blocks.mean())
         if share > MOVING_SHARE or abs(float(np.median(means))) > FADE_STEP:
@@ -89,29 +84,29 @@ def _steps(pixels: Pixels) -> FloatImage:
     return pixels.astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
 
 
+def _in_whole_blocks(difference: FloatImage) -> FloatImage:
+    """Continued by its last pixels to whole blocks."""
+    padding = [(0, -length % BLOCK) for length in difference.shape[:2]]
+    return np.pad(difference, (*padding, (0, 0)), mode="edge")
+
+
 def _changed_blocks(difference: FloatImage) -> Mask:
     """Blocks (H / 8, W / 8) that differ by more than the noise of the frame.
 
     A quarter of the blocks differ by less than `noise`, which is that of the codec and the sensor in a still scene. A
     block has changed where its mean or that of a quarter of it moved, or where it differs far more than others do.
     """
-    size = [math.ceil(length / BLOCK) * BLOCK for length in difference.shape[:2]]
-    padding = [(0, whole - length) for whole, length in zip(size, difference.shape[:2], strict=True)]
-    padded = np.pad(difference, (*padding, (0, 0)), mode="edge")
-    spread = reduce(np.abs(padded).mean(-1), "(h a) (w b) -> h w", "mean", a=BLOCK, b=BLOCK)
+    spread = reduce(np.abs(difference).mean(-1), "(h a) (w b) -> h w", "mean", a=BLOCK, b=BLOCK)
     noise = min(float(np.quantile(spread, 0.25)), 5.0)
-    means = np.abs(_block_means(padded)).max(-1)
-    quarters = np.abs(reduce(padded, "(h a) (w b) c -> h w c", "mean", a=BLOCK // 2, b=BLOCK // 2)).max(-1)
+    means = np.abs(_block_means(difference)).max(-1)
+    quarters = np.abs(reduce(difference, "(h a) (w b) c -> h w c", "mean", a=BLOCK // 2, b=BLOCK // 2)).max(-1)
     quarters = reduce(quarters, "(h a) (w b) -> h w", "max", a=2, b=2)
     changed: Mask = (means > 2.5 + 0.5 * noise) | (quarters > 5 + 1.2 * noise) | (spread > 3.5 + 1.5 * noise)
     return changed
 
 
 def _block_means(difference: FloatImage) -> FloatImage:
-    height, width = (length // BLOCK * BLOCK for length in difference.shape[:2])
-    means: FloatImage = reduce(
-        difference[:height, :width], "(h a) (w b) c -> h w c", "mean", a=min(BLOCK, height), b=min(BLOCK, width)
-    )
+    means: FloatImage = reduce(difference, "(h a) (w b) c -> h w c", "mean", a=BLOCK, b=BLOCK)
     return means
 
 

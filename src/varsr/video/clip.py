@@ -82,11 +82,6 @@ class Clip:
     interlaced: bool
     notes: tuple[str, ...] = ()
 
-    @property
-    def duration(self) -> float:
-        """Seconds, by number of frames and rate."""
-        return float(self.frames / self.rate)
-
 
 def read_clip(path: Path) -> Clip:
     """Describe a video by its headers and first frames. Raises `InputError` where it has none that can be read."""

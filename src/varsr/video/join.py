@@ -18,6 +18,7 @@ from av.stream import AttachmentStream, Disposition, Stream
 from av.video.stream import VideoStream
 
 from varsr.errors import OutputError
+from varsr.storage.local import replacing
 from varsr.video.clip import UPRIGHT, Clip, main_stream, opened
 from varsr.video.encode import VideoEncoding, add_encoder, unwritable
 from varsr.video.formats import CONTAINERS
@@ -62,14 +63,15 @@ def join(
     clip: Clip | None,
     time_base: Fraction,
 ) -> None:
-    """Write a result of its segments and, of a clip, its other streams, chapters and metadata.
+    """Write a result, whole or not at all, of its segments and, of a clip, its other streams, chapters and metadata.
 
     Times are in `time_base`. Raises `OutputError` where it cannot be written.
     """
     container = CONTAINERS[target.suffix.lower()]
     try:
         with (
-            av.open(str(target), "w", format=container, options=_muxing(container, clip, time_base)) as result,
+            replacing(target) as temporary,
+            av.open(str(temporary), "w", format=container, options=_muxing(container, clip, time_base)) as result,
             av.open(str(store.file(segments[0].number))) as first,
         ):
             video = _add_video(result, first.streams.video[0], encoding, time_base)
