@@ -95,7 +95,7 @@ def test_objects_come_and_go(storage: str, request: pytest.FixtureRequest, tmp_p
     assert objects.listed(bucket / "none") == ([], [])
     assert objects.listed(bucket) == ([], ["in"])
     assert [objects.is_folder(bucket / name) for name in ("in", "in/a.png", "none")] == [True, False, False]
-    info = objects._filesystem(bucket.scheme).info("photos/in/a.png")
+    info = objects._client(bucket.scheme).filesystem.info("photos/in/a.png")  # type: ignore[attr-defined]
     assert info.get("contentType", (info.get("content_settings") or {}).get("content_type")) == "image/png"
     with pytest.raises(InputError, match=r"none\.png does not exist"):
         objects.fetch(bucket / "none.png", tmp_path / "b.png")

@@ -264,7 +264,7 @@ def test_a_fetched_list_cannot_name_what_is_not_its_own(s3: Any, proxy: Proxy, n
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    monkeypatch.setattr(objects, "_filesystem", objects._filesystem.__wrapped__)  # which may have been found before
+    monkeypatch.setattr(objects, "_client", objects._client.__wrapped__)  # which may have been found before
     result = run("upscale", "gs://photos/a.png", "-o", "a.png")
     assert result.code == 2
     assert "gs:// needs the extra varsr[gcs]." in result.err

@@ -188,8 +188,8 @@ class ClusterRun:
     def _dataset(self, rows: Sequence[Row], jobs_a_block: int) -> ray.data.Dataset:
         data = _ray().data
         policy = replace(self._settings.policy, overwrite=True, skip_existing=False)
-        low, high = self._cluster.actors or (1, _most_actors())
-        high = min(high, max(1, -(-len(rows) // jobs_a_block)))
+        low, most = self._cluster.actors or (1, _most_actors())
+        high = min(most, max(1, -(-len(rows) // jobs_a_block)))
         ahead = 2 if jobs_a_block > 1 else 1  # what waits for an actor is lost with it
         pool = data.ActorPoolStrategy(min_size=min(low, high), max_size=high, max_tasks_in_flight_per_actor=ahead)
         return (
@@ -202,7 +202,7 @@ class ClusterRun:
                 compute=pool,
                 max_restarts=MOST_RESTARTS,
                 max_task_retries=0,
-                **_resources(high),
+                **_resources(most),  # not of `high`: those of an attempt before may still be ending
             )
         )
 

@@ -14,9 +14,11 @@ from urllib.parse import unquote, urlsplit
 
 from varsr.errors import OutputError, RequestError
 
-OBJECT_SCHEMES = {"s3": "s3", "gs": "gcs", "az": "azure"}
-"""Schemes of object storage, and the extras that bring what reads and writes them."""
+EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
+"""The extras that bring what reads and writes some object storages, by scheme."""
+OBJECT_SCHEMES = (*EXTRAS, "hf")
 WEB_SCHEMES = ("https", "http")
+_HUB_BUCKETS = "buckets/"
 _SCHEME = re.compile(r"([^/\\]*?)://")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -31,7 +33,7 @@ class Remote:
 
     scheme: str
     container: str
-    """The bucket, or the host of an address on the web with its port."""
+    """The bucket, with the words that an address has before it, or the host of an address on the web with its port."""
     key: str = ""
     """The name within the container, as the storage has it; of an address on the web the path, still encoded."""
     query: str = field(default="", repr=False)
@@ -42,6 +44,11 @@ class Remote:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.container}" + (f"/{self.key}" if self.key else "")
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.container.removeprefix(_HUB_BUCKETS)
 
     @property
     def is_web(self) -> bool:
@@ -111,13 +118,21 @@ def place_of(text: str, from_remote_list: bool = False) -> Place:
         return _local(text, from_remote_list)
     if scheme in WEB_SCHEMES:
         return _web(text, from_remote_list)
-    container, _, key = rest.partition("/")
+    container, key = _hub_bucket(rest) if scheme == "hf" else (rest.partition("/")[0], rest.partition("/")[2])
     if not container or "@" in container or ":" in container:
         raise RequestError(
             f"An address of {scheme}:// begins with the name of a bucket alone.",
             "Credentials are found where the storage's own programs find them, such as the environment.",
         )
     return Remote(scheme, container, key)
+
+
+def _hub_bucket(rest: str) -> tuple[str, str]:
+    """The container and the key of hf://buckets/OWNER/NAME/KEY. Raises `RequestError` for other parts of the Hub."""
+    match = re.fullmatch(rf"({_HUB_BUCKETS}[^/]+/[^/]+)(?:/(.*))?", rest)
+    if match is None:
+        raise RequestError("hf:// names a bucket of the Hub.", "Write hf://buckets/OWNER/NAME/KEY.")
+    return match[1], match[2] or ""
 
 
 _ALLOWED = f"Allowed are {', '.join(f'{scheme}://' for scheme in OBJECT_SCHEMES)} and https://."

@@ -17,7 +17,9 @@ LONGEST_TRYING = 60.0
 """Seconds after which nothing is begun again: libraries try for a while by themselves."""
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, MemoryError)
 _FINAL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_FINAL_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError")
+_FINAL_NAMES = (
+    "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError", "OfflineModeIsEnabled",
+)  # fmt: skip
 
 
 class Retries:
