@@ -21,7 +21,7 @@ from varsr.images.size import TargetSize
 from varsr.jobs.outcome import Policy
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
-from varsr.jobs.preflight import prepare
+from varsr.jobs.preflight import read as read_image
 from varsr.jobs.run import Run
 from varsr.model.passes import Conditions
 from varsr.runtime.worker import DeviceThread
@@ -163,12 +163,12 @@ def test_images_are_let_go_when_they_are_done(
     read: list[weakref.ref[Any]] = []
 
     def noted(*arguments: Any) -> Any:
-        photo = prepare(*arguments)
+        photo = read_image(*arguments)
         read.append(weakref.ref(photo))
         return photo
 
     monkeypatch.setattr("varsr.jobs.prefetch.AHEAD_PIXELS", 1)
-    monkeypatch.setattr("varsr.jobs.prefetch.prepare", noted)
+    monkeypatch.setattr("varsr.jobs.prefetch.read", noted)
     jobs = pictures(tmp_path, [3 * upscaler.model.config.tile_side] * 40)
     is_kept = []
     for _ in Run(upscaler, jobs, JobSettings(TargetSize(scale=1), OPTIONS)):

@@ -33,6 +33,9 @@ class Proxy:
     rule: Callable[[Asked], Fault | None] = lambda _: None
     asked: list[Asked] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    at_once: int = 0
+    """Requests that are being answered."""
+    most_at_once: int = 0
 
     @property
     def url(self) -> str:
@@ -65,7 +68,14 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self._pass_on()
+        with self.proxy.lock:
+            self.proxy.at_once += 1
+            self.proxy.most_at_once = max(self.proxy.most_at_once, self.proxy.at_once)
+        try:
+            self._pass_on()
+        finally:
+            with self.proxy.lock:
+                self.proxy.at_once -= 1
 
     do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815, the names that http.server looks for
 

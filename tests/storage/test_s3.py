@@ -23,6 +23,7 @@ from tests.storage.proxy import Asked, Fault, Proxy
 from tests.waiting import wait_for
 from varsr import Upscaler, upscale_file
 from varsr.errors import InputError, OutputError
+from varsr.jobs.prefetch import FETCHES
 from varsr.storage import objects, retry
 from varsr.storage.address import Remote
 
@@ -141,6 +142,15 @@ def test_what_breaks_twice_is_tried_again(s3: Any, proxy: Proxy, nano: Path, fau
     assert ("transfers were tried again" in result.err) == (fault != "slow")
     for key in keys(s3, "out/"):
         Image.open(io.BytesIO(content(s3, key))).load()
+
+
+def test_several_images_are_fetched_at_a_time(s3: Any, proxy: Proxy, nano: Path, tmp_path: Path) -> None:
+    fill(s3, 9)
+    proxy.always("slow", gets_of_images)
+    proxy.most_at_once = 0
+    result = upscale(nano, "s3://photos/in", "-d", tmp_path)
+    assert lines(result) == [str(tmp_path / f"{number:03}_x2.png") for number in range(9)]
+    assert 3 <= proxy.most_at_once <= FETCHES + 2
 
 
 def test_an_upload_that_is_cut_leaves_nothing(s3: Any, proxy: Proxy, nano: Path) -> None:

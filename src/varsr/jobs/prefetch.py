@@ -1,13 +1,18 @@
-"""Prefetch: files are read in a thread, ahead of whoever asks for them, within a bound of memory."""
+"""Prefetch: files are fetched and read ahead of whoever asks for them, within a bound of memory.
+
+One thread checks each job in turn, and has files of other machines fetched, several at a time. Another reads them, in
+order and one after the other.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Condition, Thread
+from typing import TypeVar
 
 from varsr.images.encoding import DEFAULT as DEFAULT_ENCODING
 from varsr.images.encoding import Encoding, check_fits, losses
@@ -15,17 +20,22 @@ from varsr.images.photo import Photo
 from varsr.images.size import TargetSize
 from varsr.jobs.outcome import DEFAULT_POLICY, Outcome, Policy, Skipped, failed
 from varsr.jobs.plan import Job
-from varsr.jobs.preflight import is_about_video, prepare, prepare_video
+from varsr.jobs.preflight import is_about_video, prepare, prepare_video, read
 from varsr.jobs.segment import SegmentJob
 from varsr.jobs.targets import Targets
+from varsr.storage.address import Remote
+from varsr.storage.staging import Fetch
 from varsr.storage.streams import STREAM
 from varsr.upscaling.options import DEFAULTS, Options
 from varsr.upscaling.request import FOUR_TIMES, Request
 from varsr.upscaling.scheduler import AHEAD_PIXELS
 from varsr.video.formats import DEFAULT_VIDEO, VideoOptions
 
+FETCHES = 4
+"""Files that are fetched at a time, and jobs that are begun ahead of the one that is read."""
 AHEAD_FILES = 64
 """Files that wait, from which no further one is read."""
+T = TypeVar("T")
 PATIENCE = 0.3  # seconds; a thread that is not blocked has ended by then, which the interpreter's own end asks for
 
 
@@ -67,23 +77,42 @@ Prefetched = FrameRequest | VideoTask | Outcome
 """A frame or a video to upscale, or the outcome of a job of which nothing is to be upscaled."""
 
 
+@dataclass(frozen=True)
+class BegunJob:
+    """A job whose file may be on its way, or of which the outcome is known."""
+
+    outcome: Outcome
+    fetch: Fetch | None = None
+    known: Prefetched | None = None
+
+    def abandon(self) -> None:
+        """Have no file fetched for it."""
+        if self.fetch is not None:
+            self.fetch.abandon()
+
+
 class Prefetch(Iterator[Prefetched]):
     """The frames of jobs, in order. Close it, so that nothing more is read.
 
     Reading may wait for a pipe that nothing comes out of. A thread of an executor would then keep the program from
-    ending when it is interrupted; this one does not.
+    ending when it is interrupted; these do not.
     """
 
     def __init__(self, jobs: Iterable[Job], settings: JobSettings) -> None:
         self._jobs = iter(jobs)
         self._settings = settings
+        self._begun: deque[BegunJob | None] = deque()  # None at the end
         self._read: deque[list[Prefetched] | None] = deque()  # of each file; None at the end
         self._frames: deque[Prefetched] = deque()  # of the file at hand
         self._failure: Exception | None = None  # of planning, which goes on while jobs are done
         self._closed = False
         self._changed = Condition()
-        self._thread = Thread(target=self._work, daemon=True, name="varsr-prefetch")
-        self._thread.start()
+        self._threads = [
+            Thread(target=work, daemon=True, name=name)
+            for work, name in ((self._begin_all, "varsr-begin"), (self._read_all, "varsr-prefetch"))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __next__(self) -> Prefetched:
         while not self._frames:
@@ -101,43 +130,74 @@ class Prefetch(Iterator[Prefetched]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join(PATIENCE)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        for begun in self._begun:
+            if begun is not None:
+                begun.abandon()
 
-    def _work(self) -> None:
+    def _begin_all(self) -> None:
+        targets = Targets()
         try:
-            self._read_all()
+            for job in self._jobs:
+                begun = begin(job, self._settings, targets)
+                if not self._put(self._begun, begun, lambda: len(self._begun) < FETCHES):
+                    return
         except Exception as error:
             self._failure = error
-        with self._changed:
-            self._read.append(None)
-            self._changed.notify_all()
+        self._put(self._begun, None)
 
     def _read_all(self) -> None:
-        targets = Targets()
-        for job in self._jobs:
-            file = opened(job, self._settings, targets)
+        while True:
             with self._changed:
-                self._read.append(file)
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._closed or self._has_room())
+                self._changed.wait_for(lambda: self._closed or self._begun)
                 if self._closed:
                     return
+                begun = self._begun.popleft()
+                self._changed.notify_all()
+            if begun is None:
+                self._put(self._read, None)
+                return
+            if not self._put(self._read, finish(begun, self._settings), self._has_room):
+                return
+
+    def _put(self, waiting: deque[T], item: T, has_room: Callable[[], bool] = lambda: True) -> bool:
+        """Add an item and wait until there is room for another; False where nothing more is wanted."""
+        with self._changed:
+            waiting.append(item)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closed or has_room())
+            return not self._closed
 
     def _has_room(self) -> bool:
         pixels = sum(_pixels(item) for file in self._read for item in file or ())
         return pixels < AHEAD_PIXELS and len(self._read) < AHEAD_FILES
 
 
-def opened(job: Job, settings: JobSettings, targets: Targets) -> list[Prefetched]:
-    """The frames of a job's file, or its outcome where there is nothing to do, or nothing that can be done."""
+def begin(job: Job, settings: JobSettings, targets: Targets) -> BegunJob:
+    """Check a job and begin to fetch its file; what fails, or has nothing to do, is known at once."""
     outcome, started = Outcome(job, "skipped"), time.monotonic()
     try:
         if isinstance(job, SegmentJob):
-            return [VideoTask(outcome)]
+            return BegunJob(outcome, known=VideoTask(outcome))
         if is_about_video(job):
-            skipped = prepare_video(job, settings.policy, targets)
-            return [replace(outcome, notes=skipped.notes) if skipped else VideoTask(outcome)]
-        photo = prepare(job, settings.policy, settings.encoding, targets)
+            video = prepare_video(job, settings.policy, targets)
+            return BegunJob(outcome, known=replace(outcome, notes=video.notes) if video else VideoTask(outcome))
+        skipped = prepare(job, settings.policy, settings.encoding, targets)
+        if skipped is not None:
+            return BegunJob(outcome, known=replace(outcome, notes=skipped.notes, outdated=skipped.outdated))
+        return BegunJob(outcome, Fetch(job.source) if isinstance(job.source, Remote) else None)
+    except Exception as error:  # whatever it is, it costs this image alone
+        return BegunJob(outcome, known=failed(outcome, error, time.monotonic() - started))
+
+
+def finish(begun: BegunJob, settings: JobSettings) -> list[Prefetched]:
+    """The frames of a begun job's file, or its outcome where there is nothing to do, or nothing that can be done."""
+    if begun.known is not None:
+        return [begun.known]
+    outcome, job, started = begun.outcome, begun.outcome.job, time.monotonic()
+    try:
+        photo = _read(begun, settings)
         if isinstance(photo, Skipped):
             return [replace(outcome, notes=photo.notes, outdated=photo.outdated)]
         outcome = replace(outcome, size=photo.size, frames=len(photo.frames))
@@ -150,6 +210,15 @@ def opened(job: Job, settings: JobSettings, targets: Targets) -> list[Prefetched
         return [FrameRequest(frame, settings.size, settings.options, opened=file) for frame in photo.frames]
     except Exception as error:  # whatever it is, it costs this image alone
         return [failed(outcome, error, time.monotonic() - started)]
+
+
+def _read(begun: BegunJob, settings: JobSettings) -> Photo | Skipped:
+    job = begun.outcome.job
+    if begun.fetch is None:
+        assert isinstance(job.source, Path)
+        return read(job, job.source, settings.policy, settings.encoding)
+    with begun.fetch.file() as copy:
+        return read(job, copy, settings.policy, settings.encoding)
 
 
 def _pixels(item: Prefetched) -> int:

@@ -17,25 +17,31 @@ from varsr.jobs.plan import Job
 from varsr.jobs.targets import Targets
 from varsr.storage.address import Place, Remote
 from varsr.storage.local import exists, is_special
-from varsr.storage.staging import fetched
 from varsr.storage.streams import STREAM, standard_input
 from varsr.video.formats import has_video, is_video
 
 
-def prepare(job: Job, policy: Policy, encoding: Encoding, targets: Targets) -> Photo | Skipped:
-    """Read the image of a job once its result's place is found fit; or say that there is nothing to do.
+def prepare(job: Job, policy: Policy, encoding: Encoding, targets: Targets) -> Skipped | None:
+    """Check the place of a job's result before its image is read; or say that there is nothing to do.
 
-    Raises `InputError` where it cannot be read, `OutputError` where its result could not be written.
+    Raises `OutputError` where the result could not be written.
     """
     if job.problem is not None:
         raise job.problem
     if policy.skip_existing and targets.exist(job.target):
         return _skipped_existing(job.target, encoding)
     _check_target(job, policy, targets)
+    return None
+
+
+def read(job: Job, file: Path, policy: Policy, encoding: Encoding) -> Photo | Skipped:
+    """Read the image of a job from its file, or standard input; or say that there is nothing to do.
+
+    Raises `InputError` where it cannot be read, `OutputError` where the folder of its result cannot be made.
+    """
     if job.source == STREAM:
         return read_stream(standard_input(), policy.max_pixels)
-    with fetched(job.source) as file:
-        photo = read_photo(file, policy.max_pixels, policy.raw_colors)
+    photo = read_photo(file, policy.max_pixels, policy.raw_colors)
     if policy.skip_larger is not None and max(photo.size) > policy.skip_larger:
         return Skipped((f"it is longer than {policy.skip_larger} px",))
     if job.found and is_marked(photo.metadata.exif) and not _same(job.source, job.target):

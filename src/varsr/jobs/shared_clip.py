@@ -21,7 +21,7 @@ from varsr.jobs.frames import frame_source
 from varsr.jobs.outcome import Outcome, failed
 from varsr.jobs.pipeline import ReadAhead
 from varsr.jobs.plan import Job
-from varsr.jobs.prefetch import JobSettings, VideoTask, opened
+from varsr.jobs.prefetch import JobSettings, VideoTask, begin
 from varsr.jobs.segment import SegmentJob
 from varsr.jobs.targets import Targets
 from varsr.jobs.workers import WorkerRun
@@ -65,7 +65,7 @@ class SharedClipRun:
         return max(time.monotonic() - self._started, 1e-9)
 
     def __iter__(self) -> Iterator[Outcome]:
-        (item,) = opened(self._job, self._settings, Targets())
+        item = begin(self._job, self._settings, Targets()).known
         if not isinstance(item, VideoTask):
             assert isinstance(item, Outcome)
             yield item

@@ -29,9 +29,7 @@ class BucketClient:
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         if not hasattr(HfApi, "batch_bucket_files"):
-            raise RequestError(
-                "hf:// needs a newer huggingface_hub.", "Install it: pip install -U huggingface_hub"
-            )
+            raise RequestError("hf:// needs a newer huggingface_hub.", "Install it: pip install -U huggingface_hub")
         logging.set_verbosity_error()  # its warnings of retries; what fails in the end is said by us
         disable_progress_bars()
         self._api: HfApi = HfApi()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock, Thread
 
 from varsr.errors import OutputError, VarsrError, describe
 from varsr.storage import objects, web
@@ -25,6 +26,46 @@ def fetched(place: Place) -> Iterator[Path]:
         fetch = web.fetch if place.is_web else objects.fetch
         fetch(place, copy)
         yield copy
+
+
+class Fetch:
+    """A file on its way from another machine, in a thread that the interpreter's end does not wait for."""
+
+    def __init__(self, place: Remote) -> None:
+        self._place = place
+        self._copy = ExitStack()
+        self._path: Path | None = None
+        self._error: Exception | None = None
+        self._lock = Lock()
+        self._abandoned = False
+        self._thread = Thread(target=self._work, daemon=True, name="varsr-fetch")
+        self._thread.start()
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """Wait for the copy, which is there while the block lasts. Raises as `fetched` does."""
+        self._thread.join()
+        if self._path is None:
+            assert self._error is not None
+            raise self._error
+        with self._copy:
+            yield self._path
+
+    def abandon(self) -> None:
+        """Have the copy deleted, now or once it is there."""
+        with self._lock:
+            self._abandoned = True
+            self._copy.close()
+
+    def _work(self) -> None:
+        try:
+            with ExitStack() as copy:
+                path = copy.enter_context(fetched(self._place))
+                with self._lock:
+                    if not self._abandoned:
+                        self._copy, self._path = copy.pop_all(), path
+        except Exception as error:
+            self._error = error
 
 
 @contextmanager
