@@ -279,6 +279,26 @@ def test_windows_are_about_as_many_tiles_wide_as_the_model_says_where_there_are_
     assert {tile.side for tile in upscaler.layout(size).tiles} == {32}
 
 
+@pytest.mark.parametrize(("batch_size", "expected"), [(4, {1}), (8, {2}), (64, {4})])
+def test_windows_decoded_at_a_time_have_the_area_of_a_batch_of_tiles(
+    tmp_path: Path, image: Image.Image, monkeypatch: pytest.MonkeyPatch, batch_size: int, expected: set[int]
+) -> None:
+    write_nano(tmp_path / "model.safetensors", MINI_LIKE)
+    write_preset(tmp_path / "model.toml", decode_overlap=0, decode_window=2)
+    upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu", dtype="fp32")
+    decode, counts = upscaler.model.decode, set()
+
+    def counted(latent: torch.Tensor, *rest: Any) -> torch.Tensor:
+        counts.add(len(latent))
+        return decode(latent, *rest)
+
+    monkeypatch.setattr(upscaler.model, "decode", counted)
+    monkeypatch.setattr(Engine, "batch_size", batch_size)
+    side = 2 * upscaler.model.config.tile_side
+    upscaler.upscale(image.resize((4 * side, side)), 1, Options(tile_overlap=0))
+    assert counts == expected
+
+
 def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:
     counts = {}
     results = {}

@@ -44,6 +44,7 @@ class Stitcher:
         self._realism = realism
         self._progress = progress
         self._stride = engine.model.config.tokenizer.stride
+        self._windows_at_once = max(1, engine.batch_size * tiles[0].side ** 2 // windows[0].side ** 2)
         last = windows[-1]
         self._bottom, width = last.top + last.side, last.left + last.side
         self._undecoded = deque(list(row) for _, row in groupby(windows, key=lambda window: window.top))
@@ -81,10 +82,10 @@ class Stitcher:
             self._pixels.drop(final)
 
     def _decode(self, row: Sequence[Tile]) -> None:
-        """Decode a row of windows and blend their pixels, always in the same order."""
+        """Decode a row of windows, of the area of a batch of tiles at a time, and blend them, always in the same order."""
         band = self._latent.rows(row[0].top, row[0].top + row[0].side)
         rest = iter(row)
-        while windows := list(islice(rest, self._engine.batch_size)):
+        while windows := list(islice(rest, self._windows_at_once)):
             for window, values in zip(windows, self._restored(windows, band), strict=True):
                 self._pixels.add(window.times(self._stride), values)
 
