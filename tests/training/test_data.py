@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from tests.golden import DATA
 from training.decoder.data import Photographs, Validation, compress, enlarge, psnr_y, structure_loss
 from training.photographs import is_photographic, licence_of, split_of
+from training.repositories import TABLE, Listed, collect, listed
 from varsr.evaluation.degradation import Draws
 from varsr.evaluation.metrics.fidelity import ssim
 
@@ -78,3 +80,26 @@ def test_compression_grows_with_its_strength(folder: Path) -> None:
     strength = torch.tensor([0.1, 0.9]).repeat(32)
     changed = (compress(small, strength, Draws.seeded(0, CPU)) - small).abs().mean((1, 2, 3))
     assert 2 * float(changed[::2].mean()) < float(changed[1::2].mean())
+
+
+def test_listed_photographs_are_taken_out_of_a_repository(tmp_path: Path) -> None:
+    origin = tmp_path / "host/owner/walls"
+    (origin / "sky blue").mkdir(parents=True)
+    Image.new("RGB", (5000, 2000), "blue").save(origin / "sky blue/day 1.jpg")
+    (origin / "readme.txt").write_text("not listed")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "-m", "Add a photograph"]):
+        subprocess.run(["git", *command], cwd=origin, check=True)
+    rows = [Listed("owner/walls", "sky blue_day 1.jpg", "CC0"), Listed("owner/walls", "gone.jpg", "CC0")]
+    with pytest.warns(UserWarning, match=r"owner/walls has no gone\.jpg any more"):
+        found = list(collect("owner/walls", rows, tmp_path / "out", (tmp_path / "host").as_uri()))
+    assert found == rows[:1]
+    (file,) = (tmp_path / "out/train").iterdir()
+    with Image.open(file) as image:
+        assert (file.name, image.size) == ("owner-walls-sky-blue_day-1.png", (2048, 819))
+
+
+def test_every_listed_photograph_has_a_licence() -> None:
+    rows = listed(TABLE)
+    assert len({(row.repository, row.file) for row in rows}) == len(rows) == 68
+    assert all(row.licence and row.repository.count("/") == 1 for row in rows)
