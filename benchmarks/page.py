@@ -168,7 +168,7 @@ def stages(folders: dict[str, Folder]) -> str:
             seconds = report["batches"][-1]["seconds"]
             total = sum(seconds.values())
             scales = sum(value for stage, value in seconds.items() if stage.startswith("scale"))
-            parts = (seconds["prefix"], scales, seconds.get("corrector", 0.0), seconds["decoder"])
+            parts = (seconds.get("prefix", 0.0), scales, seconds.get("corrector", 0.0), seconds["decoder"])
             rows.append((_device(results), model, LABELS[kind], *(f"{part / total:.0%}" for part in parts)))
     return _table(rows)
 

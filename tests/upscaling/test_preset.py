@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import CPU, FLOAT32
-from tests.nano import MINI_LIKE, NANO, write_nano, write_preset
+from tests.nano import DIAL_LIKE, MINI_LIKE, NANO, write_nano, write_preset
 from varsr import Options, Upscaler
 from varsr.errors import RequestError, WeightsError
 from varsr.model.config import ModelConfig
@@ -97,6 +97,7 @@ def test_without_text_it_is_the_published_one(checkpoint: Path) -> None:
     [
         ({"novelty": 1}, "novelty is unknown"),
         ({"keep_ratio": 0}, "keep_ratio"),
+        ({"tokens": 1}, "tokens must be of type bool"),
         ({"keep_ratio": "all"}, "keep_ratio must be of type float"),
         ({"corrector_steps": 1}, "corrector_steps"),
         ({"corrector_steps": 2.5}, "corrector_steps must be of type int"),
@@ -130,6 +131,15 @@ def test_what_is_asked_for_comes_before_the_preset() -> None:
     assert (told.inference.keep_ratio, told.inference.guided_tokens) == (1, 0.5)
     assert (told.inference.fidelity, told.inference.sampling.top_k) == (0.5, 3)
     assert told.inference.corrector_steps == 0
+
+
+def test_only_a_model_with_a_dial_does_without_tokens() -> None:
+    presets = Presets(Preset(), Preset(tokens=False))
+    assert resolve(presets, Options(tokens=False), DIAL_LIKE).inference.tokens is False
+    assert resolve(presets, Options(speed="fast"), DIAL_LIKE).inference.tokens is False
+    assert resolve(presets, Options(speed="fast", tokens=True), NANO).inference.tokens is True
+    with pytest.raises(RequestError, match="of tokens alone"):
+        resolve(presets, Options(tokens=False), NANO)
 
 
 def test_fidelity_of_the_options_reaches_the_result(nano: Path) -> None:

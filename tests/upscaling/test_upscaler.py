@@ -16,7 +16,7 @@ from PIL import Image
 
 import varsr
 from tests.golden import DATA
-from tests.nano import LARGE, MINI_LIKE, NANO, write_nano, write_preset
+from tests.nano import DIAL_LIKE, LARGE, MINI_LIKE, NANO, write_nano, write_preset
 from varsr import Options, Upscaler
 from varsr.errors import DeviceError, RequestError, TooLittleMemoryError
 from varsr.model.config import ModelConfig
@@ -297,6 +297,23 @@ def test_windows_decoded_at_a_time_have_the_area_of_a_batch_of_tiles(
     side = 2 * upscaler.model.config.tile_side
     upscaler.upscale(image.resize((4 * side, side)), 1, Options(tile_overlap=0))
     assert counts == expected
+
+
+def test_without_tokens_the_decoder_works_alone(
+    tmp_path: Path, image: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_nano(tmp_path / "model.safetensors", DIAL_LIKE)
+    upscaler = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu", dtype="fp32")
+    with_tokens = pixels(upscaler.upscale(image, 4))
+    monkeypatch.setattr(upscaler.model, "generate", None)
+    monkeypatch.setattr(upscaler.model, "prefix", None)
+    seen: list[Progress] = []
+    alone = pixels(upscaler.upscale(image, 4, Options(tokens=False), seen.append))
+    assert (alone != with_tokens).any()
+    assert seen[-1].done == seen[-1].total
+    decode = upscaler.model.decode
+    monkeypatch.setattr(upscaler.model, "decode", lambda latent, *rest: decode(torch.zeros_like(latent), *rest))
+    assert (pixels(upscaler.upscale(image, 4, Options(tokens=False))) == alone).all()
 
 
 def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:

@@ -221,12 +221,17 @@ ColorFixName = Annotated[
 SpeedName = Annotated[
     Speed,
     _option("--speed", panel=_SPEED,
-            help="Preset. fast computes less and changes the image a little: see the five options below."),
+            help="Preset. fast computes less and changes the image a little: see the six options below."),
 ]  # fmt: skip
 TileOverlap = Annotated[
     int | None,
     _option("--tile-overlap", panel=_SPEED, min=0, default=_PRESET,
             help="Latent positions that neighbouring tiles share."),
+]  # fmt: skip
+Tokens = Annotated[
+    bool | None,
+    _option("--tokens/--no-tokens", panel=_SPEED, default=_PRESET,
+            help="Predict tokens. Without them a model with a dial restores by its decoder alone."),
 ]  # fmt: skip
 KeepRatio = Annotated[
     float | None,

@@ -223,12 +223,13 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
 def _stages(engine: Engine, given: Tensor, inference: InferenceConfig) -> Iterator[str]:
     """Compute a batch and yield the name of each stage as it is done; the first has the prefix in it."""
     config, count = engine.model.config, len(given)
-    names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:])]
-    names += ["corrector"] if inference.corrector_steps else []
-    latent = given
-    for name, grown in zip(names, engine.generate(given, TileNoise(0, range(count)), inference), strict=True):
-        latent = grown
-        yield name
+    latent = torch.zeros(count, config.tokenizer.channels, *(config.latent_side,) * 2, device=engine.device)
+    if inference.tokens:
+        names = ["prefix", *(f"scale {side} x {side}" for side in config.scales[1:])]
+        names += ["corrector"] if inference.corrector_steps else []
+        for name, grown in zip(names, engine.generate(given, TileNoise(0, range(count)), inference), strict=True):
+            latent = grown
+            yield name
     pixels = torch.zeros(
         count, 3, config.tile_side, config.tile_side, dtype=engine.precision.compute, device=engine.device
     )

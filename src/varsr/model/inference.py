@@ -20,6 +20,8 @@ class InferenceConfig:
     """Number of the last scales that are guided, at least 2; a number above the model's scales means all."""
     guided_tokens: float = 1.0
     """Share of the computed tokens of the last scale that also get the negative pass, in (0, 1]."""
+    tokens: bool = True
+    """False predicts no token: the latent stays zero, and a decoder that restores its input by itself works alone."""
     keep_ratio: float = 1.0
     """Token pruning: share of the tokens of the last 2 scales that are computed, in (0, 1]."""
     sampling: Sampling = ARGMAX

@@ -43,6 +43,8 @@ class Options:
     """Transfer the input's colours to the result: "adain", "wavelet" or "none"."""
     tile_overlap: int | None = None
     """Latent positions that neighbouring tiles share, from 0 to the side of a tile less 1."""
+    tokens: bool | None = None
+    """Predict tokens. Without them a model with a dial restores by its decoder alone; others need them."""
     keep_ratio: float | None = None
     """Token pruning: share of the tokens of the last 2 scales that are computed, 0.01 to 1."""
     guided_tokens: float | None = None

@@ -37,6 +37,8 @@ class Preset:
     """Number of the last scales that are guided; more than a model has means all."""
     guided_tokens: float = PUBLISHED.guided_tokens
     """Share of the computed tokens of the last scale that also get the negative pass, in (0, 1]."""
+    tokens: bool = PUBLISHED.tokens
+    """False leaves out the prediction of tokens, which a decoder with a dial does without."""
     keep_ratio: float = PUBLISHED.keep_ratio
     """Share of the tokens of the last 2 scales that are computed, in (0, 1]."""
     fidelity: float = PUBLISHED.fidelity
@@ -69,6 +71,7 @@ class Preset:
             guidance_scale=self.guidance_scale if tiles == 1 else self.guidance_scale_tiled,
             guided_scales=self.guided_scales,
             guided_tokens=self.guided_tokens,
+            tokens=self.tokens,
             keep_ratio=self.keep_ratio,
             fidelity=self.fidelity,
             corrector_steps=self.corrector_steps,
@@ -82,7 +85,7 @@ class Preset:
             if name not in types:
                 raise ValueError(f"{name} is unknown; known are {', '.join(types)}")
             wanted = (int, float) if types[name] is float else types[name]
-            if not isinstance(value, wanted) or isinstance(value, bool):
+            if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
                 raise ValueError(f"{name} must be of type {types[name].__name__}, not {value!r}")
         return replace(self, **{name: types[name](value) for name, value in table.items()})
 
@@ -149,7 +152,7 @@ class Settings:
 def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings:
     """Resolve a user's options; the preset has the rest.
 
-    Raises `RequestError` for tiles that cannot overlap as asked.
+    Raises `RequestError` for tiles that cannot overlap as asked, and for a model that cannot do without tokens.
     """
     preset = presets.fast if options.speed == "fast" else presets.default
     weight = 1.0 if config.dial or options.realism is None else options.realism
@@ -159,12 +162,17 @@ def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings
         "guidance_scale_tiled": weight * preset.guidance_scale_tiled if options.cfg is None else options.cfg,
         "guided_scales": options.guided_scales,
         "guided_tokens": options.guided_tokens,
+        "tokens": options.tokens,
         "keep_ratio": options.keep_ratio,
         "fidelity": options.fidelity,
         "corrector_steps": options.corrector_steps,
         "color_fix": options.color_fix,
     }
     chosen = preset.updated({name: value for name, value in asked.items() if value is not None})
+    if not chosen.tokens and config.dial is None:
+        raise RequestError(
+            "This model makes images of tokens alone.", "Leave `tokens` out, or use a model with a dial."
+        )
     side = config.latent_side
     overlap = int(chosen.tile_overlap * side) if options.tile_overlap is None else options.tile_overlap
     if not 0 <= overlap < side:

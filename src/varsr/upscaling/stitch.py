@@ -82,7 +82,7 @@ class Stitcher:
             self._pixels.drop(final)
 
     def _decode(self, row: Sequence[Tile]) -> None:
-        """Decode a row of windows, of the area of a batch of tiles at a time, and blend them, always in the same order."""
+        """Decode a row of windows, at a time as many as a batch of tiles is large, and blend them in the same order."""
         band = self._latent.rows(row[0].top, row[0].top + row[0].side)
         rest = iter(row)
         while windows := list(islice(rest, self._windows_at_once)):
