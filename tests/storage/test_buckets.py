@@ -112,12 +112,14 @@ def test_from_a_bucket_to_a_file_and_back(cloud: Cloud, upscale: Run, tmp_path: 
 
 @pytest.mark.parametrize("fault", ["busy", "cut answer"])
 def test_what_breaks_once_is_tried_again(cloud: Cloud, upscale: Run, fault: Fault) -> None:
-    cloud.bucket.put({"in/a.png": small_photo()})
+    cloud.bucket.put({"in/a.png": small_photo(0), "in/b.png": small_photo(1)})
     cloud.proxy.first(1, fault, lambda asked: asked.path.startswith(("/xorbs/", "/v1/xorbs/")) or "batch" in asked.path)
     result = upscale("hf://buckets/me/photos/in", "-d", "hf://buckets/me/photos/out")
     assert result.returncode == 0, result.stderr
-    with Image.open(io.BytesIO(cloud.bucket.get("out/a_x2.png"))) as image:
-        assert image.size == (48, 48)
+    assert "transfers were tried again" in result.stderr
+    for name in ("out/a_x2.png", "out/b_x2.png"):
+        with Image.open(io.BytesIO(cloud.bucket.get(name))) as image:
+            assert image.size == (48, 48)
 
 
 def test_an_upload_that_is_refused_leaves_nothing(cloud: Cloud, upscale: Run) -> None:
@@ -125,7 +127,8 @@ def test_an_upload_that_is_refused_leaves_nothing(cloud: Cloud, upscale: Run) ->
     cloud.proxy.always("deny", uploads)
     result = upscale("hf://buckets/me/photos/in", "-d", "hf://buckets/me/photos/out")
     assert (result.returncode, cloud.bucket.names("out/")) == (5, [])
-    assert result.stderr.count("cannot be written") == 1, result.stderr
+    assert result.stderr.count("cannot be written: access is denied.") == 1, result.stderr
+    assert len([asked for asked in cloud.proxy.asked if uploads(asked)]) == 1, "a refusal is final"
 
 
 @pytest.mark.parametrize(

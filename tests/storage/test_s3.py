@@ -78,7 +78,7 @@ class Watcher:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._ended.wait(0.02):
+        while not self._ended.wait(0.1):
             for key in keys(self._s3, self._prefix):
                 if key in self.seen:
                     continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from huggingface_hub import BucketFile, HfApi
 
 T = TypeVar("T")
+_XET_STATUS = re.compile(r"HTTP status client error \((\d+)")
+"""In the texts of Xet's errors, whose kinds do not tell a refusal from a network that is down."""
 
 
 class BucketClient:
@@ -32,6 +36,7 @@ class BucketClient:
             raise RequestError("hf:// needs a newer huggingface_hub.", "Install it: pip install -U huggingface_hub")
         logging.set_verbosity_error()  # its warnings of retries; what fails in the end is said by us
         disable_progress_bars()
+        os.environ.setdefault("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "0")  # it is tried again here, where that is counted
         self._api: HfApi = HfApi()
 
     def get(self, remote: Remote, path: Path) -> None:
@@ -81,7 +86,19 @@ def _translated(action: Callable[[], T]) -> T:
         return action()
     except (errors.BucketNotFoundError, errors.EntryNotFoundError) as error:
         raise FileNotFoundError(str(error)) from error
-    except errors.HfHubHTTPError as error:
-        if error.response.status_code in (401, 403):
+    except (errors.HfHubHTTPError, ConnectionError, RuntimeError) as error:
+        status = _status(error)
+        if status in (401, 403):
             raise PermissionError(str(error)) from error
+        if status == 404:
+            raise FileNotFoundError(str(error)) from error
         raise
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status that an error of the Hub's library or of Xet's tells of."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return int(response.status_code)
+    match = _XET_STATUS.search(str(error))
+    return int(match[1]) if match else None
