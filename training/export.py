@@ -15,19 +15,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.design import PRESET
+from training.tokens.tokenizer import packaged
 from varsr.upscaling.preset import Preset
 from varsr.weights.checkpoint import check_keys, is_matrix, read_config, write_checkpoint
 
 
 def main() -> None:
-    """Write the EMA weights of all runs over those of the start, without the encoder, matrices in bfloat16."""
+    """Write the decoder and the EMA weights of all runs over those of the start, without the encoder, in bfloat16."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("output", type=Path)
     parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--decoder", type=Path, help="made by training.decoder.keep; the latent's path stays")
     parser.add_argument("--run", type=Path, action="append", default=[], dest="runs")
     options = parser.parse_args()
 
     config, weights = read_config(options.start), load_file(options.start)
+    if options.decoder:
+        weights |= {f"decoder.{name}": values for name, values in packaged(load_file(options.decoder)).items()}
     for run in options.runs:
         weights |= mean_of(run)
     tensors = {
