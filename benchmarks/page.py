@@ -135,7 +135,8 @@ def rival(folders: dict[str, Folder]) -> str:
             lines.append(
                 f"{_device(results)}, {found['input_side']} px to {4 * found['input_side']} px, models loaded, "
                 f"in turn, the best of 3: Real-ESRGAN x4plus by ncnn {theirs:.1f} s, `mini` {best['mini']:.1f} s "
-                f"({theirs / best['mini']:.1f} times as fast), with `--speed fast` {best['mini fast']:.1f} s."
+                f"({theirs / best['mini']:.1f} times as fast)"
+                + (f", with `--speed fast` {best['mini fast']:.1f} s." if "mini fast" in best else ".")
             )
     return "\n\n".join(lines)
 
@@ -188,8 +189,9 @@ def commands(folders: dict[str, Folder]) -> str:
 
 
 def chart(folders: dict[str, Folder]) -> str:
-    """A bar for each method, on the first machine where Real-ESRGAN was measured."""
-    found = next(results["real-esrgan"] for results in folders.values() if "real-esrgan" in results)
+    """A bar for each method, on the machine where Real-ESRGAN was measured last."""
+    measured = [results for results in folders.values() if "real-esrgan" in results]
+    found = max(measured, key=lambda results: results["machine"]["date"])["real-esrgan"]
     best = {name: min(seconds) for name, seconds in found["seconds"].items()}
     longest, bars = max(best.values()), []
     for row, (name, seconds) in enumerate(best.items()):
@@ -212,8 +214,11 @@ def _benches(results: Folder) -> Folder:
 
 
 def _device(results: Folder) -> str:
+    """The device's name; of a CPU with its speed, for those of one name differ."""
     device: str = results["machine"]["device"].partition(" (")[0]
-    return device
+    if "(cpu)" not in results["machine"]["device"]:
+        return device
+    return f"{device}, {results['mini-auto']['peak'] / 1e12:.2f} TFLOP/s"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
