@@ -13,6 +13,7 @@ import pickle
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -42,6 +43,7 @@ CPUS_AN_ACTOR = 4.0
 PATIENCE = 3600.0
 """Seconds without an outcome after which the actors are taken for dead; Ray itself waits for ever."""
 _LOUD = ("ray", "ray.data")
+_log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -192,10 +194,10 @@ class ClusterRun:
         high = min(most, max(1, -(-len(rows) // jobs_a_block)))
         ahead = 2 if jobs_a_block > 1 else 1  # what waits for an actor is lost with it
         pool = data.ActorPoolStrategy(min_size=min(low, high), max_size=high, max_tasks_in_flight_per_actor=ahead)
-        return (
-            data.from_items(list(rows))
-            .repartition(target_num_rows_per_block=jobs_a_block)
-            .map_batches(
+        blocks = data.from_items(list(rows)).repartition(target_num_rows_per_block=jobs_a_block)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the two that bound what is tried again
+            return blocks.map_batches(
                 self._cluster.actor,
                 batch_size=jobs_a_block,
                 fn_constructor_args=(self._cluster.choice, replace(self._settings, policy=policy)),
@@ -204,7 +206,6 @@ class ClusterRun:
                 max_task_retries=0,
                 **_resources(most),  # not of `high`: those of an attempt before may still be ending
             )
-        )
 
 
 def _watched(rows: Iterable[Row]) -> Iterator[Row]:
@@ -257,7 +258,11 @@ def _connect(address: str) -> bool:
         ray.init(address=address, **quiet)
     except ConnectionError as error:
         if address != "auto":
-            raise DeviceError(f"The cluster {address} does not answer.", "Is it started, and reachable?") from error
+            raise DeviceError(
+                f"The cluster {address} does not answer.",
+                "Is it started, and reachable? One with a token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.",
+            ) from error
+        _log.info("No cluster answers: one is begun on this machine.")
         ray.init(include_dashboard=False, **quiet)
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1
