@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -116,17 +115,23 @@ def command(side: int) -> dict[str, Any]:
         source = Path(folder) / "in.png"
         read_image(side).save(source)
         runs = [_run("upscale", source, "-o", Path(folder) / f"{n}.png", "--json", "--quiet") for n in range(3)]
-    seconds = [wall for wall, _ in runs]
-    computing = [json.loads(output)["seconds"] for _, output in runs]
-    peak = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return {"input_side": side, "seconds": seconds, "computing_seconds": computing, "peak_memory_bytes": peak}
+    computing = [json.loads(output)["seconds"] for _, _, output in runs]
+    seconds, peaks = [wall for wall, _, _ in runs], [peak for _, peak, _ in runs]
+    return {"input_side": side, "seconds": seconds, "computing_seconds": computing, "peak_memory_bytes": max(peaks)}
 
 
-def _run(*arguments: str | Path) -> tuple[float, str]:
+def _run(*arguments: str | Path) -> tuple[float, int, str]:
+    """Seconds, bytes of peak memory, and standard output of a command."""
     began = time.monotonic()
-    program = [sys.executable, "-m", "varsr", *map(str, arguments)]
-    output = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return time.monotonic() - began, output
+    process = subprocess.Popen([sys.executable, "-m", "varsr", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)  # of this process alone, not of all that came before
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return time.monotonic() - began, 1024 * usage.ru_maxrss, output
 
 
 def read_image(side: int) -> Image.Image:
