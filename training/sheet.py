@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from varsr.evaluation.methods import Method, method_of, model_methods
+from varsr.images.rounding import rounded, scaled
 from varsr.tiling.array import FloatImage
 from varsr.upscaling.options import Options
 from varsr.upscaling.upscaler import ModelChoice
@@ -88,7 +89,7 @@ def part_of(file: Path, sample: Sample) -> FloatImage:
         image.save(buffer, "JPEG", quality=sample.jpeg_quality)
         image = Image.open(buffer).convert("RGB")
     box = (sample.left, sample.top, sample.left + PART, sample.top + PART)
-    return np.asarray(image.crop(box), np.float32) / np.float32(255)
+    return scaled(np.asarray(image.crop(box)), 255)
 
 
 def shown(method: Method, part: FloatImage) -> Image.Image:
@@ -96,7 +97,7 @@ def shown(method: Method, part: FloatImage) -> Image.Image:
     large = method.enlarge(part, (SCALE * PART, SCALE * PART))
     start = (SCALE * PART - SHOWN) // 2
     middle = large[start : start + SHOWN, start : start + SHOWN]
-    return Image.fromarray((middle.clip(0, 1) * 255).round().astype(np.uint8))
+    return Image.fromarray(rounded(middle, np.dtype(np.uint8)))
 
 
 def draw(rows: Sequence[Sequence[Image.Image]], path: Path) -> None:

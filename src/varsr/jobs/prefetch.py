@@ -31,11 +31,11 @@ from varsr.upscaling.request import FOUR_TIMES, Request
 from varsr.upscaling.scheduler import AHEAD_PIXELS
 from varsr.video.formats import DEFAULT_VIDEO, VideoOptions
 
+T = TypeVar("T")
 FETCHES = 4
-"""Files that are fetched at a time, and jobs that are begun ahead of the one that is read."""
+"""Jobs that are begun ahead of the one that is read, each with its file on the way."""
 AHEAD_FILES = 64
 """Files that wait, from which no further one is read."""
-T = TypeVar("T")
 PATIENCE = 0.3  # seconds; a thread that is not blocked has ended by then, which the interpreter's own end asks for
 
 

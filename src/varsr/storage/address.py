@@ -118,7 +118,9 @@ def place_of(text: str, from_remote_list: bool = False) -> Place:
         return _local(text, from_remote_list)
     if scheme in WEB_SCHEMES:
         return _web(text, from_remote_list)
-    container, key = _hub_bucket(rest) if scheme == "hf" else (rest.partition("/")[0], rest.partition("/")[2])
+    container, _, key = rest.partition("/")
+    if scheme == "hf":
+        container, key = _hub_bucket(rest)
     if not container or "@" in container or ":" in container:
         raise RequestError(
             f"An address of {scheme}:// begins with the name of a bucket alone.",

@@ -42,23 +42,23 @@ class BucketClient:
     def get(self, remote: Remote, path: Path) -> None:
         """Write a file of a bucket to one of this machine."""
         wanted: list[tuple[str | BucketFile, str | Path]] = [(remote.key, path)]
-        _asked(lambda: self._api.download_bucket_files(_bucket(remote), wanted, raise_on_missing_files=True))
+        _asked(lambda: self._api.download_bucket_files(remote.bucket, wanted, raise_on_missing_files=True))
 
     def put(self, path: Path, remote: Remote) -> None:
         """Make a file of a bucket of one of this machine: the content goes first, the last request names it."""
-        _asked(lambda: self._api.batch_bucket_files(_bucket(remote), add=[(path, remote.key)]))
+        _asked(lambda: self._api.batch_bucket_files(remote.bucket, add=[(path, remote.key)]))
 
     def entries(self, folder: Remote) -> Iterator[tuple[str, bool]]:
         """The names of what is in a folder, and whether each is a folder itself."""
         prefix = folder.key.rstrip("/")
         start = f"{prefix}/" if prefix else ""
-        for entry in _asked(lambda: list(self._api.list_bucket_tree(_bucket(folder), prefix))):
+        for entry in _asked(lambda: list(self._api.list_bucket_tree(folder.bucket, prefix))):
             if entry.path.startswith(start):  # the Hub also lists what merely begins alike
                 yield entry.path.removeprefix(start), entry.type == "directory"
 
     def is_folder(self, remote: Remote) -> bool:
         """True where a name is not a file and begins the names of some."""
-        if _asked(lambda: list(self._api.get_bucket_paths_info(_bucket(remote), [remote.key]))):
+        if _asked(lambda: list(self._api.get_bucket_paths_info(remote.bucket, [remote.key]))):
             return False
         if any(True for _ in self.entries(remote)):
             return True
@@ -66,12 +66,8 @@ class BucketClient:
 
     def has_container(self, remote: Remote) -> bool:
         """True where the bucket is there and open to the account."""
-        _asked(lambda: self._api.bucket_info(_bucket(remote)))
+        _asked(lambda: self._api.bucket_info(remote.bucket))
         return True
-
-
-def _bucket(remote: Remote) -> str:
-    return remote.container.removeprefix("buckets/")
 
 
 def _asked(action: Callable[[], T]) -> T:
