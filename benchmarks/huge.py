@@ -52,7 +52,7 @@ class StandIn:
 
 
 def main() -> None:
-    """Enlarge a picture to the given side and print what it took."""
+    """Enlarge an image to the given side and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--side", type=int, default=30_000)
     parser.add_argument("--format", choices=("tif", "png", "jpg"), default="tif")

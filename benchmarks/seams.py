@@ -5,7 +5,7 @@
 The photo is enlarged to 1024 px. A group norm takes its statistics over all that is decoded at a time, so naive
 windows, simply put side by side, differ in colour from the same latent decoded at once; blended ones should not. And
 each tile of the latent is predicted by itself: however little tiles overlap, their borders should not show, compared
-with a picture whose tiles overlap by three quarters.
+with an image whose tiles overlap by three quarters.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ def compare_windows(upscaler: Upscaler, photo: Photo) -> None:
 
 
 def compare_tiles(upscaler: Upscaler, photo: Photo) -> None:
-    """The picture with little overlap of tiles and with none, against one whose tiles overlap by three quarters."""
+    """The image with little overlap of tiles and with none, against one whose tiles overlap by three quarters."""
     config, size = upscaler.model.config, (SIDE, SIDE)
 
-    def picture(options: Options) -> FloatImage:
+    def image(options: Options) -> FloatImage:
         return upscaler.upscale_photo(photo, size, options).color
 
-    smooth = picture(Options(tile_overlap=config.latent_side * 3 // 4))
+    smooth = image(Options(tile_overlap=config.latent_side * 3 // 4))
     for overlap in sorted({upscaler.settings().tile_overlap, 0}):
         places = [
             tile.times(config.tokenizer.stride) for tile in upscaler.layout(size, Options(tile_overlap=overlap)).tiles
         ]
-        show(f"{len(places)} tiles, overlap {overlap}", picture(Options(tile_overlap=overlap)) - smooth, places)
+        show(f"{len(places)} tiles, overlap {overlap}", image(Options(tile_overlap=overlap)) - smooth, places)
 
 
 def show(name: str, difference: FloatImage, places: Iterable[Tile]) -> None:
@@ -101,7 +101,7 @@ def at_lines(field: FloatImage, lines: Sequence[int]) -> float:
 
 @torch.inference_mode()
 def blended_latent(upscaler: Upscaler, source: Enlarged, tiles: list[Tile]) -> FloatImage:
-    """The latent of the whole picture, as the pipeline blends it."""
+    """The latent of the whole image, as the pipeline blends it."""
     config = upscaler.model.config
     stride, cells = config.tokenizer.stride, SIDE // config.tokenizer.stride
     blend = BandBlend(cells, config.tokenizer.channels)

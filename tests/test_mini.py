@@ -56,7 +56,7 @@ def test_it_restores_what_compression_took(mini: Upscaler, truth: Image.Image, t
         assert psnr(mini.upscale(low), truth) > psnr(bicubic, truth) + 0.5
 
 
-def test_flat_pictures_stay_flat(mini: Upscaler) -> None:
+def test_flat_images_stay_flat(mini: Upscaler) -> None:
     """No texture, no seam and no shift of colour where there is nothing to see."""
     for color in ((128, 128, 128), (30, 90, 200), (250, 250, 245)):
         result = np.asarray(mini.upscale(Image.new("RGB", (70, 50), color)), int)

@@ -32,7 +32,7 @@ def test_figures_as_json(varsr: Run, nano: Path) -> None:
     assert report["images_per_hour"] == pytest.approx(3600 / (12 * fastest))
 
 
-def test_a_picture_takes_its_tiles_and_the_windows_it_is_decoded_in() -> None:
+def test_an_image_takes_its_tiles_and_the_windows_it_is_decoded_in() -> None:
     timing = Timing(tiles=2, seconds={"prefix": 2.0, "decoder": 1.0}, operations={}, first=0.0)
     assert timing.of_image(plan_tiles(8, 40, 4, 0), plan_tiles(8, 40, 8, 0)) == 20 * 1.0 + 5 * 4 * 0.5
 

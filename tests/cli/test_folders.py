@@ -35,7 +35,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def whole(folder: Path) -> dict[str, bytes]:
-    """The pixels of every picture below a folder, each of which must be whole."""
+    """The pixels of every image below a folder, each of which must be whole."""
     found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         with Image.open(path) as image:

@@ -86,7 +86,7 @@ def test_wrong_requests(upscale: Upscale, photo: Path, arguments: list[str], cod
     assert sorted(photo.parent.iterdir()) == before
 
 
-def test_a_terminal_takes_no_picture(upscale: Upscale, photo: Path) -> None:
+def test_a_terminal_takes_no_image(upscale: Upscale, photo: Path) -> None:
     refuses(upscale("photo.jpg", "-o", "-", "-f", "png", terminal=True), 2, "terminal")
 
 

@@ -104,7 +104,7 @@ def test_a_recipe(shell: Shell, tmp_path: Path, to: str) -> None:
     done = shell(first)
     assert done.returncode == 0, done.stderr
     made = [path for path in set(tmp_path.rglob("*")) - before if path.is_file() and path.suffix != ".jsonl"]
-    fewest, most = (0, 0) if "--dry-run" in first else (0, 1) if "2/8" in first else (1, 5)  # of five pictures
+    fewest, most = (0, 0) if "--dry-run" in first else (0, 1) if "2/8" in first else (1, 5)  # of five images
     assert fewest <= len(made) <= most
     for path in made:
         if path.suffix == ".mp4":
@@ -146,7 +146,7 @@ def test_the_tree_is_kept_and_an_interrupted_run_completed(shell: Shell, tmp_pat
 def test_jq_lists_what_failed(shell: Shell, tmp_path: Path) -> None:
     if not shutil.which("jq"):
         pytest.skip("needs jq")
-    (tmp_path / "album" / "b c.jpg").write_bytes(b"no picture")
+    (tmp_path / "album" / "b c.jpg").write_bytes(b"no image")
     listed = shell(RECIPES["list failed inputs"][0])
     assert listed.stdout == "album/b c.jpg\n"
     assert listed.returncode == 1

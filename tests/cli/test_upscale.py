@@ -27,7 +27,7 @@ def complains(result: subprocess.CompletedProcess[str], code: int, words: str) -
     assert words in result.stderr
 
 
-def test_a_picture_beside_its_input(varsr: Run, nano: Path, photo: Path) -> None:
+def test_an_image_beside_its_input(varsr: Run, nano: Path, photo: Path) -> None:
     result = varsr("upscale", photo, "--model", nano)
     assert result.returncode == 0, result.stderr
     target = photo.with_name("photo_x4.jpg")
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(varsr: Run, ph
 
 
 def test_too_little_memory(environment: dict[str, str], nano: Path, photo: Path) -> None:
-    """The address space is limited to what the program holds before the picture, and little more."""
+    """The address space is limited to what the program holds before the image, and little more."""
     limited = (
         "import resource, sys\n"
         "import varsr.cli.app, varsr.upscaling.upscaler, varsr.images.read, varsr.images.write\n"

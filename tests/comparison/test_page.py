@@ -20,7 +20,7 @@ STRANGE = 'it\'s "<img src=x onerror=alert(1)>" & 🐦.png'
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (40, 60, 200)
 
 
-def picture(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (80, 60)) -> Path:
+def write_image(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (80, 60)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path)
     return path
@@ -36,8 +36,8 @@ def data_of(page: Path) -> Any:
 def opened(browser: Any, tmp_path: Path) -> Iterator[Any]:
     """The page of a folder of 3 images and its results, and everything that went wrong on it."""
     for name in ("a.png", "b.png", STRANGE.replace("/", "_")):
-        picture(tmp_path / "album" / name, RED)
-        picture(tmp_path / "large" / f"{Path(name).stem}_x4.png", BLUE, (320, 240))
+        write_image(tmp_path / "album" / name, RED)
+        write_image(tmp_path / "large" / f"{Path(name).stem}_x4.png", BLUE, (320, 240))
     comparisons, _ = of_folders([tmp_path / "album", tmp_path / "large"], ["album", "large"])
     write_page(comparisons, tmp_path / "page.html")
     page = browser.new_page(viewport={"width": 900, "height": 700})
@@ -148,7 +148,7 @@ def test_it_fits_a_phone(opened: Any) -> None:
 
 
 def test_pinching_zooms(browser: Any, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", RED)
+    write_image(tmp_path / "a.png", RED)
     write_page(of_files([tmp_path / "a.png"] * 2, ["a", "b"]), tmp_path / "page.html")
     page = browser.new_page(has_touch=True, viewport={"width": 400, "height": 600})
     page.goto((tmp_path / "page.html").as_uri())
@@ -186,7 +186,7 @@ def test_large_images_come_in_tiles_of_their_full_resolution(browser: Any, tmp_p
 
 
 def test_the_script_element_holds_every_name(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", RED)
+    write_image(tmp_path / "a.png", RED)
     name = "</script><script>alert(1)</script>"
     layers = (Layer(name, tmp_path / "a.png"), Layer("b", tmp_path / "a.png"))
     write_page([Comparison(name, layers)], tmp_path / "page.html")
@@ -196,7 +196,7 @@ def test_the_script_element_holds_every_name(tmp_path: Path) -> None:
 
 def test_facts_of_a_reference(tmp_path: Path) -> None:
     for name in ("in.png", "out.png", "truth.png"):
-        picture(tmp_path / name, GREEN, (96, 96))
+        write_image(tmp_path / name, GREEN, (96, 96))
     comparisons = with_references(
         of_files([tmp_path / "in.png", tmp_path / "out.png"], ["in", "out"]), tmp_path / "truth.png"
     )

@@ -179,7 +179,7 @@ def test_sixteen_bits_as_other_programs_write_them(tmp_path: Path, deep_values: 
 
 
 def test_further_channels_of_sixteen_bits(tmp_path: Path, deep_values: np.ndarray) -> None:
-    """Transparency, with which the colour may be multiplied, and selections, which are not part of the picture."""
+    """Transparency, with which the colour may be multiplied, and selections, which are not part of the image."""
     color = deep_values[..., :3] / 65535
     alpha = np.linspace(0.5, 1, color.shape[1])[None, :, None].repeat(len(color), 0)
 
@@ -335,9 +335,9 @@ def test_colour_under_transparency_does_not_bleed() -> None:
 
 def test_heic(image: Image.Image, tmp_path: Path) -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="needs the plug-in for HEIC")
-    pictures = pillow_heif.from_pillow(image.resize((20, 20)))
-    pictures.add_from_pillow(image)
-    pictures.save(tmp_path / "in.heic", quality=95, primary_index=1)
+    container = pillow_heif.from_pillow(image.resize((20, 20)))
+    container.add_from_pillow(image)
+    container.save(tmp_path / "in.heic", quality=95, primary_index=1)
     photo = read_photo(tmp_path / "in.heic")
     assert (photo.size, photo.more_frames) == ((36, 48), ()), "the one that programs show"
     assert np.abs(photo.color * 255 - np.asarray(image, np.float32)).mean() < 6
@@ -347,14 +347,14 @@ def test_heic(image: Image.Image, tmp_path: Path) -> None:
     ("content", "complaint"),
     [
         (b"", "is empty"),
-        (b"not a picture at all", "is a text file"),
+        (b"not an image at all", "is a text file"),
         (b"%PDF-1.7 and so on", "is a PDF document"),
         (b"\xff\xd8\xff\xe0", "begins as a JPEG file, but its header is damaged"),
         (bytes(range(128, 228)), "does not begin as a file of any image format"),
         (None, "does not exist"),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes | None, complaint: str) -> None:
     path = tmp_path / "in.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -405,12 +405,12 @@ def test_limits_of_formats(tmp_path: Path) -> None:
 
 @pytest.fixture
 def frames() -> list[Image.Image]:
-    pictures = []
+    images = []
     for number in range(3):
         frame = Image.new("RGB", (40, 30), (20 * number, 40, 200))
         frame.paste((250, 250, 10), (10 * number, 5, 10 * number + 10, 25))
-        pictures.append(frame)
-    return pictures
+        images.append(frame)
+    return images
 
 
 def _frame(image: Image.Image, number: int) -> Image.Image:
@@ -463,7 +463,7 @@ def test_a_cameras_exif_goes_into_every_format(image: Image.Image, tmp_path: Pat
 
 
 def test_layers_in_a_tiff_do_not_travel(image: Image.Image, tmp_path: Path) -> None:
-    """Photoshop keeps them in a tag, which may be larger than the picture."""
+    """Photoshop keeps them in a tag, which may be larger than the image."""
     layers = b"layers" * 20_000
     tags = [(0x010F, 2, 0, "a camera", True), (0x935C, 7, len(layers), layers, True)]
     tifffile.imwrite(tmp_path / "in.tif", np.asarray(image), photometric="rgb", extratags=tags, metadata=None)
@@ -472,7 +472,7 @@ def test_layers_in_a_tiff_do_not_travel(image: Image.Image, tmp_path: Path) -> N
         assert (exif[0x010F], 0x935C in exif) == ("a camera", False)
 
 
-def test_metadata_too_long_for_jpeg_costs_no_picture(image: Image.Image, tmp_path: Path) -> None:
+def test_metadata_too_long_for_jpeg_costs_no_image(image: Image.Image, tmp_path: Path) -> None:
     exif = camera_exif()
     exif.get_ifd(0x8769)[0x927C] = b"m" * 90_000  # a maker's note
     for name, photo in (
@@ -494,7 +494,7 @@ def test_a_density_that_only_exif_tells_is_kept(image: Image.Image, tmp_path: Pa
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.filterwarnings("ignore")  # Pillow tells of what is damaged
-def test_damaged_exif_costs_at_most_one_picture(image: Image.Image, tmp_path: Path, suffix: str) -> None:
+def test_damaged_exif_costs_at_most_one_image(image: Image.Image, tmp_path: Path, suffix: str) -> None:
     """It is carried, or left out, or refused in one line; nothing else is raised."""
     rng = np.random.default_rng(0)
     whole = camera_exif().tobytes()
@@ -509,8 +509,8 @@ def test_damaged_exif_costs_at_most_one_picture(image: Image.Image, tmp_path: Pa
     assert written >= 35
 
 
-def test_exif_that_cannot_be_written_again_costs_no_picture(image: Image.Image, tmp_path: Path) -> None:
-    """The picture is turned as its orientation says, though Pillow fails to put the rest of the EXIF back."""
+def test_exif_that_cannot_be_written_again_costs_no_image(image: Image.Image, tmp_path: Path) -> None:
+    """The image is turned as its orientation says, though Pillow fails to put the rest of the EXIF back."""
     exif = camera_exif()
     exif[0x0112] = 6
     data = bytearray(exif.tobytes())

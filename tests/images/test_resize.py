@@ -13,7 +13,7 @@ lengths = st.integers(1, 60)
 
 @given(lengths, lengths, lengths, lengths, st.floats(0, 1, width=32))
 @settings(max_examples=50)
-def test_a_flat_picture_stays_flat(height: int, width: int, taller: int, wider: int, value: float) -> None:
+def test_a_flat_image_stays_flat(height: int, width: int, taller: int, wider: int, value: float) -> None:
     resized = resize(np.full((height, width, 3), value, np.float32), (taller, wider))
     assert resized.shape == (taller, wider, 3)
     np.testing.assert_allclose(resized, value, atol=1e-5)
@@ -27,6 +27,6 @@ def test_it_is_pillows_bicubic_without_its_rounding() -> None:
     assert np.quantile(np.abs(ours - pillow), 0.999) <= 1
 
 
-def test_the_same_size_is_the_same_picture() -> None:
-    picture = np.random.default_rng(0).random((7, 5, 3), np.float32)
-    assert resize(picture, (7, 5)) is picture
+def test_the_same_size_is_the_same_image() -> None:
+    image = np.random.default_rng(0).random((7, 5, 3), np.float32)
+    assert resize(image, (7, 5)) is image

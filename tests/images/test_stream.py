@@ -28,9 +28,9 @@ from varsr.tiling.array import FloatImage
 SIZE = (150, 130)
 
 
-def in_bands(picture: FloatImage) -> Iterator[FloatImage]:
-    for top in range(0, len(picture), 37):
-        yield picture[top : top + 37]
+def in_bands(image: FloatImage) -> Iterator[FloatImage]:
+    for top in range(0, len(image), 37):
+        yield image[top : top + 37]
 
 
 KINDS = [(".png", 1), (".png", 2), (".png", 3), (".png", 4), (".tif", 1), (".tif", 3), (".tif", 4)]

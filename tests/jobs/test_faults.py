@@ -181,7 +181,7 @@ def test_a_disk_that_fills_up(upscaler: Upscaler, tmp_path: Path, suffix: str) -
             Image.open(path).load()
 
 
-def test_memory_that_runs_out_costs_one_picture(
+def test_memory_that_runs_out_costs_one_image(
     upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = []
@@ -235,10 +235,10 @@ def test_times_and_permissions_where_asked(upscaler: Upscaler, tmp_path: Path) -
         assert (target.stat().st_mode & 0o777 == 0o640) == preserve
 
 
-def test_a_shared_batch_that_fails_costs_one_picture(
+def test_a_shared_batch_that_fails_costs_one_image(
     upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tiles of a picture that breaks the model lie in one batch with those of its neighbours."""
+    """The tiles of an image that breaks the model lie in one batch with those of its neighbours."""
     jobs = []
     for number in range(3):
         if number == 1:

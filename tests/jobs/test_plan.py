@@ -145,7 +145,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     assert len(list(plan([tmp_path], True, Naming(), VALUES))) == 1
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
+def test_a_folder_without_images(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt", "deep/b.jpg")
     with pytest.raises(InputError, match="no images"):
         plan([tmp_path], False, Naming(), VALUES)

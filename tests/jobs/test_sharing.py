@@ -1,4 +1,4 @@
-"""Small pictures share batches of tiles, and come out as they would alone."""
+"""Small images share batches of tiles, and come out as they would alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def batches(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def pictures(folder: Path, sides: list[int]) -> list[Job]:
+def images(folder: Path, sides: list[int]) -> list[Job]:
     """Photographs of these sides, each another part of one."""
     jobs = []
     with Image.open(DATA / "dandelion.jpg") as photograph:
@@ -67,16 +67,16 @@ def run(upscaler: Upscaler, jobs: list[Job]) -> list[np.ndarray]:
     return [np.asarray(Image.open(job.target_file)) for job in jobs]
 
 
-def test_small_pictures_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
+def test_small_images_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
     side, size = upscaler.model.config.tile_side, upscaler.engine.batch_size
-    jobs = pictures(tmp_path, [side] * 2 * size)  # a tile each
+    jobs = images(tmp_path, [side] * 2 * size)  # a tile each
     run(upscaler, jobs)
     assert batches == [size, size]
 
 
 def test_each_is_what_it_is_alone_to_the_bit(upscaler: Upscaler, tmp_path: Path) -> None:
     side = upscaler.model.config.tile_side
-    jobs = pictures(tmp_path, [side, 2 * side, side + 5, 3 * side, side, side, side // 2, 2 * side + 9])
+    jobs = images(tmp_path, [side, 2 * side, side + 5, 3 * side, side, side, side // 2, 2 * side + 9])
     together = run(upscaler, jobs)
     for job, expected in zip(jobs, together, strict=True):
         (alone,) = run(upscaler, [job])
@@ -87,14 +87,14 @@ def test_each_is_what_it_is_alone_to_the_bit(upscaler: Upscaler, tmp_path: Path)
 
 def test_frames_of_an_animation_share_batches(upscaler: Upscaler, tmp_path: Path, batches: list[int]) -> None:
     side, size = upscaler.model.config.tile_side, upscaler.engine.batch_size
-    frames = [Image.open(job.source_file).convert("RGB") for job in pictures(tmp_path, [side] * size)]
+    frames = [Image.open(job.source_file).convert("RGB") for job in images(tmp_path, [side] * size)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
     run(upscaler, [Job(tmp_path / "a.webp", tmp_path / "b.webp")])
     assert batches == [size]
 
 
-def test_a_damaged_picture_between_them_is_its_own_failure(upscaler: Upscaler, tmp_path: Path) -> None:
-    jobs = pictures(tmp_path, [upscaler.model.config.tile_side] * 5)
+def test_a_damaged_image_between_them_is_its_own_failure(upscaler: Upscaler, tmp_path: Path) -> None:
+    jobs = images(tmp_path, [upscaler.model.config.tile_side] * 5)
     jobs[2].source_file.write_bytes(jobs[2].source_file.read_bytes()[:60])
 
     outcomes = list(Run(upscaler, jobs, JobSettings(TargetSize(scale=1), OPTIONS)))
@@ -107,11 +107,11 @@ def beside(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upscaler.engine, "_worker", DeviceThread())
 
 
-def test_an_engine_beside_the_program_makes_the_same_pictures(
+def test_an_engine_beside_the_program_makes_the_same_images(
     upscaler: Upscaler, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     side = upscaler.model.config.tile_side
-    jobs = pictures(tmp_path, [side, 5 * side, side + 5, 9 * side, side, side // 2, 2 * side + 9])
+    jobs = images(tmp_path, [side, 5 * side, side + 5, 9 * side, side, side // 2, 2 * side + 9])
     expected = run(upscaler, jobs)
     request.getfixturevalue("beside")
     for found, plain in zip(run(upscaler, jobs), expected, strict=True):
@@ -135,21 +135,21 @@ def test_an_engine_beside_the_program_has_the_next_batch_before_this_one_is_used
 
     monkeypatch.setattr(upscaler.engine, "submit", begun)
     monkeypatch.setattr(upscaler.engine, "decode", decoded)
-    run(upscaler, pictures(tmp_path, [9 * upscaler.model.config.tile_side]))
+    run(upscaler, images(tmp_path, [9 * upscaler.model.config.tile_side]))
     assert events[:2] == ["begin", "begin"]
     assert events.count("begin") > 4
     assert events[-1] == "decode"
 
 
 @pytest.mark.usefixtures("beside")
-def test_what_fails_beside_the_program_is_the_pictures_failure(
+def test_what_fails_beside_the_program_is_the_images_failure(
     upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scarce(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(upscaler.model, "generate", scarce)
-    (job,) = pictures(tmp_path, [40])
+    (job,) = images(tmp_path, [40])
     seen: list[Progress] = []
     with pytest.raises(TooLittleMemoryError), Image.open(job.source_file) as image:
         upscaler.upscale(image, 2, OPTIONS, seen.append)
@@ -169,7 +169,7 @@ def test_images_are_let_go_when_they_are_done(
 
     monkeypatch.setattr("varsr.jobs.prefetch.AHEAD_PIXELS", 1)
     monkeypatch.setattr("varsr.jobs.prefetch.read", noted)
-    jobs = pictures(tmp_path, [3 * upscaler.model.config.tile_side] * 40)
+    jobs = images(tmp_path, [3 * upscaler.model.config.tile_side] * 40)
     is_kept = []
     for _ in Run(upscaler, jobs, JobSettings(TargetSize(scale=1), OPTIONS)):
         gc.collect()

@@ -39,7 +39,7 @@ def test_sums_of_the_largest_values_have_room() -> None:
 
 
 def test_a_model_in_int8(tiny: Path, tiny_model: VARSR) -> None:
-    """The blocks' layers are replaced, and the picture stays near that of float32."""
+    """The blocks' layers are replaced, and the image stays near that of float32."""
     model = load_model(tiny, CPU, pick_precision("int8", CPU))
     assert any(isinstance(module, Int8Linear) for module in model.transformer.modules())
     side = model.config.tile_side

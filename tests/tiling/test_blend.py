@@ -31,23 +31,23 @@ def test_blending_pieces_of_a_map_gives_the_map(plan: tuple[int, int, int, int],
 
 
 @given(lengths, lengths, st.floats(1, 8), st.data())
-def test_rows_of_an_enlarged_picture_are_those_of_the_whole(
+def test_rows_of_an_enlarged_image_are_those_of_the_whole(
     height: int, width: int, scale: float, data: st.DataObject
 ) -> None:
-    picture = np.random.default_rng(height * 25 + width).random((height, width, 3), np.float32)
+    image = np.random.default_rng(height * 25 + width).random((height, width, 3), np.float32)
     size = round(height * scale), round(width * scale)
     top = data.draw(st.integers(0, size[0] - 1))
     bottom = data.draw(st.integers(top + 1, size[0]))
-    np.testing.assert_allclose(enlarged_rows(picture, size, top, bottom), resize(picture, size)[top:bottom], atol=1e-5)
+    np.testing.assert_allclose(enlarged_rows(image, size, top, bottom), resize(image, size)[top:bottom], atol=1e-5)
 
 
 @given(lengths, lengths, st.integers(0, 70), st.integers(0, 70), st.data())
 def test_what_is_missing_of_a_tile_is_a_reflection(
     height: int, width: int, below: int, right: int, data: st.DataObject
 ) -> None:
-    picture = np.linspace(0, 1, height * width, dtype=np.float32).reshape(height, width, 1)
-    padded = np.pad(picture, ((0, below), (0, right), (0, 0)), mode="reflect")
+    image = np.linspace(0, 1, height * width, dtype=np.float32).reshape(height, width, 1)
+    padded = np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")
     top = data.draw(st.integers(0, height + below - 1))
     bottom = data.draw(st.integers(top + 1, height + below))
-    source = Enlarged(picture, (height, width), (height + below, width + right))
+    source = Enlarged(image, (height, width), (height + below, width + right))
     np.testing.assert_array_equal(source.band(top, bottom), padded[top:bottom])

@@ -17,7 +17,7 @@ from varsr.upscaling.color_fix import fixed_bands, low_frequencies
 
 
 @pytest.fixture
-def picture() -> FloatImage:
+def image() -> FloatImage:
     return read_photo(DATA / "dandelion.jpg").color
 
 
@@ -30,28 +30,28 @@ def fix_colors(result: FloatImage, reference: FloatImage, fix: ColorFix, rows: i
 
 @pytest.mark.parametrize("fix", ["adain", "wavelet", "none"])
 @pytest.mark.parametrize("rows", [1, 7, 31, 64, 300])
-def test_bands_make_no_difference(picture: FloatImage, fix: ColorFix, rows: int) -> None:
-    result = np.random.default_rng(0).random(picture.shape, np.float32)
-    whole = fix_colors(result, picture, fix, len(picture))
-    np.testing.assert_allclose(fix_colors(result, picture, fix, rows), whole, atol=1e-5)
+def test_bands_make_no_difference(image: FloatImage, fix: ColorFix, rows: int) -> None:
+    result = np.random.default_rng(0).random(image.shape, np.float32)
+    whole = fix_colors(result, image, fix, len(image))
+    np.testing.assert_allclose(fix_colors(result, image, fix, rows), whole, atol=1e-5)
 
 
-def test_adain_brings_back_mean_and_spread(picture: FloatImage) -> None:
+def test_adain_brings_back_mean_and_spread(image: FloatImage) -> None:
     gain, offset = np.array([[0.5, 1.2, 0.8], [0.1, -0.1, 0.2]], np.float32)
-    shifted = picture * gain + offset
-    fixed = fix_colors(shifted, picture, "adain")
-    np.testing.assert_allclose(fixed.mean((0, 1)), picture.mean((0, 1)), atol=1e-4)
-    np.testing.assert_allclose(fixed.std((0, 1)), picture.std((0, 1)), atol=1e-3)
-    np.testing.assert_allclose(fixed, picture, atol=2e-3)  # a linear shift is undone entirely
+    shifted = image * gain + offset
+    fixed = fix_colors(shifted, image, "adain")
+    np.testing.assert_allclose(fixed.mean((0, 1)), image.mean((0, 1)), atol=1e-4)
+    np.testing.assert_allclose(fixed.std((0, 1)), image.std((0, 1)), atol=1e-3)
+    np.testing.assert_allclose(fixed, image, atol=2e-3)  # a linear shift is undone entirely
 
 
-def test_wavelet_takes_low_frequencies_from_the_input_and_high_ones_from_the_result(picture: FloatImage) -> None:
-    shifted = picture + np.float32(0.2)
-    np.testing.assert_allclose(fix_colors(shifted, picture, "wavelet"), picture, atol=1e-5)
-    noisy = picture + np.random.default_rng(0).normal(0, 0.1, picture.shape).astype(np.float32)
-    fixed = fix_colors(noisy, picture, "wavelet")
-    assert np.abs(low_frequencies(fixed) - low_frequencies(picture)).max() < 0.02
-    assert (fixed - picture).std() > 0.09
+def test_wavelet_takes_low_frequencies_from_the_input_and_high_ones_from_the_result(image: FloatImage) -> None:
+    shifted = image + np.float32(0.2)
+    np.testing.assert_allclose(fix_colors(shifted, image, "wavelet"), image, atol=1e-5)
+    noisy = image + np.random.default_rng(0).normal(0, 0.1, image.shape).astype(np.float32)
+    fixed = fix_colors(noisy, image, "wavelet")
+    assert np.abs(low_frequencies(fixed) - low_frequencies(image)).max() < 0.02
+    assert (fixed - image).std() > 0.09
 
 
 def test_wavelet_kernel_is_binomial_with_growing_distance() -> None:
@@ -62,32 +62,32 @@ def test_wavelet_kernel_is_binomial_with_growing_distance() -> None:
     assert np.flatnonzero(response[64])[[0, -1]].tolist() == [64 - 31, 64 + 31]  # 1 + 2 + 4 + 8 + 16
 
 
-def test_none_changes_nothing(picture: FloatImage) -> None:
-    np.testing.assert_array_equal(fix_colors(picture, picture * 0, "none"), picture)
+def test_none_changes_nothing(image: FloatImage) -> None:
+    np.testing.assert_array_equal(fix_colors(image, image * 0, "none"), image)
 
 
 def test_a_full_disk_for_temporary_files_is_told(
-    picture: FloatImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    image: FloatImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsr.upscaling.color_fix.IN_MEMORY", 1000)
     with small_disk(tmp_path / "small", "256k") as disk:
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
         with pytest.raises(OutputError, match="temporary files"):
-            fix_colors(picture, picture, "adain")
+            fix_colors(image, image, "adain")
         monkeypatch.undo()
 
 
 @pytest.mark.parametrize("fix", ["adain", "wavelet", "none"])
-def test_steps_without_a_band_are_passed_on_while_bands_are_computed(picture: FloatImage, fix: ColorFix) -> None:
+def test_steps_without_a_band_are_passed_on_while_bands_are_computed(image: FloatImage, fix: ColorFix) -> None:
     asked = []
 
     def steps() -> Iterator[FloatImage | None]:
         for row in range(4):
             asked.append(row)
             yield None
-        yield picture
+        yield image
 
-    found = fixed_bands(steps(), lambda top, bottom: picture[top:bottom], fix)
+    found = fixed_bands(steps(), lambda top, bottom: image[top:bottom], fix)
     assert next(found) is None
     assert asked == [0], "nothing is computed ahead of a step"
-    assert sum(len(step) for step in found if step is not None) == len(picture)
+    assert sum(len(step) for step in found if step is not None) == len(image)

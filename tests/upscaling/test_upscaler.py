@@ -1,4 +1,4 @@
-"""One picture through the whole pipeline."""
+"""One image through the whole pipeline."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_default_is_the_command_lines(nano: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def transparent_upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
-    """A model that adds nothing to its input: all else in the pipeline must leave the picture alone."""
+    """A model that adds nothing to its input: all else in the pipeline must leave the image alone."""
     path = tmp_path_factory.mktemp("transparent") / "model.safetensors"
     write_nano(path, MINI_LIKE)
     upscaler = Upscaler.from_pretrained(str(path), device="cpu", dtype="fp32")
@@ -316,7 +316,7 @@ def test_without_tokens_the_decoder_works_alone(
     assert (pixels(upscaler.upscale(image, 4, Options(tokens=False))) == alone).all()
 
 
-def test_fast_mode_has_fewer_tiles_and_another_picture(upscaler: Upscaler, image: Image.Image) -> None:
+def test_fast_mode_has_fewer_tiles_and_another_image(upscaler: Upscaler, image: Image.Image) -> None:
     counts = {}
     results = {}
     for speed in ("default", "fast"):

@@ -55,12 +55,12 @@ function facts(image) {
 function strip() {
   if (images.length < 2) return;
   element("strip").replaceChildren(...images.map((image, index) => {
-    const button = document.createElement("button"), picture = new Image();
-    picture.src = image.thumbnail;
-    picture.alt = image.name;
-    picture.loading = "lazy";
+    const button = document.createElement("button"), thumbnail = new Image();
+    thumbnail.src = image.thumbnail;
+    thumbnail.alt = image.name;
+    thumbnail.loading = "lazy";
     button.type = "button";
-    button.append(picture);
+    button.append(thumbnail);
     button.onclick = () => show(index);
     return button;
   }));
