@@ -22,6 +22,7 @@ from tests import in_process  # noqa: E402
 from tests.conftest import Run  # noqa: E402
 from tests.video.clips import TICK, Make, images_of, moving, packets_of, still, times_of  # noqa: E402
 from varsr import Upscaler, VideoOptions, upscale_file  # noqa: E402
+from varsr.errors import OutputError  # noqa: E402
 from varsr.runtime.cpu import usable_cores  # noqa: E402
 from varsr.upscaling.still import ChangeDetector  # noqa: E402
 
@@ -111,6 +112,24 @@ def test_segments_of_other_options_are_not_taken(tmp_path: Path, upscaler: Upsca
     (parts / "segment-00000.json").write_text(json.dumps(note))
     upscale_file(source, tmp_path / "b.mp4", upscaler, scale=1)
     assert len(images_of(tmp_path / "b.mp4")) == 3
+
+
+@pytest.mark.parametrize(("other", "is_taken"), [("fp32", True), ("bf16", False)])
+def test_segments_of_another_precision_are_not_taken(
+    tmp_path: Path, identity: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch, other: str, is_taken: bool
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OutputError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr("varsr.jobs.clip.join", full_disk)
+    source = Make(lambda: moving(3)).write(tmp_path / "a.mp4")
+    segment = tmp_path / ".b.mp4.varsr-parts/segment-00000.mkv"
+    written = []
+    for using in (upscaler, Upscaler.from_pretrained(str(identity), device="cpu", dtype=other)):  # type: ignore[arg-type]
+        with pytest.raises(OutputError, match="disk is full"):
+            upscale_file(source, tmp_path / "b.mp4", using, scale=1)
+        written.append(segment.stat().st_mtime_ns)
+    assert (written[0] == written[1]) is is_taken
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")

@@ -209,6 +209,7 @@ def _made_of(path: Path, size: Size, settings: JobSettings) -> dict[str, Any]:
         "input": hashlib.sha256(repr(seen).encode()).hexdigest(),
         "size": list(size),
         "with": settings.encoding.made_with,
+        "in": settings.precision,
         "video": asdict(settings.video),
         "versions": [__version__, av.__version__],
     }

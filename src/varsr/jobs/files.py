@@ -70,7 +70,9 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     if not is_about_video(job):
         encoding.of(Path(job.target.name))
     label = upscaler.label if upscaler else model_label(default_model())
-    settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite), video)
+    precision = str(upscaler.engine.precision) if upscaler else "auto"
+    encoding = marking(encoding, label, size, options)
+    settings = JobSettings(size, options, encoding, Policy(overwrite=overwrite), video, precision)
     return _done(upscaler or ModelChoice(), job, settings)
 
 
