@@ -26,6 +26,7 @@ def overview(context: typer.Context, debug: Debug = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from rich.console import Console
+    from rich.filesize import decimal
     from rich.table import Table
 
     from varsr.weights.registry import default_model, load_registry
@@ -41,7 +42,7 @@ def overview(context: typer.Context, debug: Debug = False) -> None:
             "*" if model.name == default else "",
             model.name,
             "built in" if built_in else ", ".join(paths) or "no",
-            ", ".join(megabytes(path.stat().st_size) for path in unique),
+            ", ".join(decimal(path.stat().st_size) for path in unique),
             model.licence,
             "\n".join(map(str, unique)) or f"hf:{model.repository}",
             model.description,
@@ -61,10 +62,12 @@ def pull(name: Name, dtype: Dtype = "bf16", quiet: Quiet = False, debug: Debug =
 @models.command()
 def remove(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
     """Delete a model from this machine, the Hub's cache included."""
+    from rich.filesize import decimal
+
     from varsr.weights.registry import load_registry
     from varsr.weights.store import remove as remove_model
 
-    messages.say(f"{megabytes(remove_model(load_registry()[name]))} freed.")
+    messages.say(f"{decimal(remove_model(load_registry()[name]))} freed.")
 
 
 @models.command()
@@ -120,8 +123,3 @@ def info(
         "presets": presets,
     }
     print(json.dumps(details, indent=2))
-
-
-def megabytes(size: int) -> str:
-    """A size as people read it."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich.filesize import decimal
 
 from varsr.choices import VideoCodecName
 from varsr.cli.console import messages
@@ -162,7 +163,7 @@ def _say(estimate: ClipEstimate, seconds: float | None, reuse: bool) -> None:
     if seconds is not None:
         most = "at most " if reuse else ""
         words.append(f"{most}{seconds / estimate.frames:.2g} s each: {most}about {in_time(seconds)}")
-    messages.say(f"{', '.join(words)}, and about {_in_bytes(estimate.bytes)} on disk, twice that at the end.")
+    messages.say(f"{', '.join(words)}, and about {decimal(estimate.bytes)} on disk, twice that at the end.")
 
 
 def _confirm(time: str) -> None:
@@ -180,11 +181,4 @@ def _check_space(job: Job, needed: int) -> None:
     folder = next((parent for parent in (job.target, *job.target.parents) if parent.is_dir()), Path())
     free = shutil.disk_usage(folder).free
     if free < 2 * needed:
-        messages.complain(f"{folder} has {_in_bytes(free)} free, which may not suffice.")
-
-
-def _in_bytes(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.2g} {unit}" if count < 10 * size else f"{count / size:,.0f} {unit}"
-    return f"{max(1, round(count / 1000))} KB"
+        messages.complain(f"{folder} has {decimal(free)} free, which may not suffice.")
