@@ -55,7 +55,7 @@ class Photographs:
     def pairs(self, count: int, side: int) -> tuple[Tensor, Tensor]:
         """Small (count, 3, side, side) and large crops (count, 3, 4 side, 4 side), degraded from mild to strong."""
         large = self.crops(count, SCALE * (side + 2 * MARGIN))
-        strength = self.draws.uniform(count) ** 0.8
+        strength = self.draws.uniform(count) ** 0.65
         kind = self.draws.uniform(count)
         small, large = cropped_pair(large, strength, kind < CLEAN_SHARE + COMPRESSED_SHARE, self.draws)
         compressed = (kind >= CLEAN_SHARE) & (kind < CLEAN_SHARE + COMPRESSED_SHARE)
@@ -63,18 +63,18 @@ class Photographs:
 
 
 class Validation:
-    """Clean and degraded pairs of photographs kept out of training, the same every time."""
+    """Clean, degraded and compressed pairs of photographs kept out of training, the same every time."""
 
     def __init__(self, folders: Sequence[Path], device: torch.device, count: int = 32, side: int = 48) -> None:
         cpu, whole = torch.device("cpu"), SCALE * (side + 2 * MARGIN)
         photographs = Photographs(folders, whole, cpu, seed=7)
         large, strength = photographs.crops(count, whole), torch.full((count,), 0.6)
+        clean = cropped_pair(large, strength, torch.full((count,), True), photographs.draws)
+        degraded = cropped_pair(large, strength, torch.full((count,), False), photographs.draws)
+        compressed = compress(clean[0], strength, photographs.draws), clean[1]
         self.pairs = {
-            name: [
-                values.to(device)
-                for values in cropped_pair(large, strength, torch.full((count,), name == "clean"), photographs.draws)
-            ]
-            for name in ("clean", "degraded")
+            name: tuple(values.to(device) for values in pair)
+            for name, pair in (("clean", clean), ("degraded", degraded), ("compressed", compressed))
         }
 
     @torch.inference_mode()
@@ -113,11 +113,10 @@ def structure_loss(x: Tensor, target: Tensor) -> Tensor:
 
 
 def compress(small: Tensor, strength: Tensor, draws: Draws) -> Tensor:
-    """Noise and JPEG of small images alone. `strength` (B) in [0, 1] widens both ranges."""
-    count = len(small)
-    noisy = add_noise(small, 0.6 * strength, draws)
-    lowest = 95 - 65 * strength
-    return eight_bits(jpeg(noisy, lowest + (97 - lowest) * draws.uniform(count), draws))
+    """Noise and JPEG of small images alone. With `strength` (B) in [0, 1] the noise grows and the quality falls."""
+    noisy = eight_bits(add_noise(small, 0.6 * strength, draws))
+    lowest, highest = 95 - 65 * strength, 97 - 30 * strength
+    return eight_bits(jpeg(noisy, lowest + (highest - lowest) * draws.uniform(len(small)), draws))
 
 
 def _read(file: Path) -> list[NDArray[np.uint8]]:

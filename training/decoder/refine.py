@@ -1,11 +1,11 @@
-"""Third stage: the finished decoder made more faithful at realism 0, while it stays as it is near 1.
+"""Third stage: the finished decoder made more faithful at realism 0, while realism adds what it did.
 
     python -m training.decoder.refine photographs/train --validation photographs/validation --run runs/refine \
         --start decoder.safetensors
 
-Both ends of the dial share the weights, so that the first stage alone would undo the second. Here the decoder as it was
-is the target above `LOWEST`: what it makes is determined by the input, so that a plain loss of pixels can hold on to
-it, without teacher, features and discriminator.
+Both ends of the dial share the weights, so that the first stage alone would undo the second. Here what realism added
+in the decoder as it was is added, above `LOWEST`, to what the decoder now makes at realism 0: the target is determined
+by the input, so that a plain loss of pixels can hold on to it, without teacher, features and discriminator.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from training.progress import RunningMeans, TrainingRun, stage_parser
 
 LOWEST = 0.7
 """Realism from which results are held; below, the dial goes evenly from what is learned to what is held."""
-STRUCTURE_WEIGHT = 0.1
-"""Of 1 - SSIM beside the loss of pixels: about 60 % of it."""
+STRUCTURE_WEIGHT = 0.2
+"""Of 1 - SSIM beside the loss of pixels: about as much as it."""
 
 
 def main() -> None:
@@ -55,7 +55,9 @@ def main() -> None:
         realism[faithful] = 0
         enlarged = enlarge(small)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-            target = as_it_was(enlarged[held], realism[held]).float()
+            at_zero = torch.zeros_like(realism[held])
+            added = as_it_was(enlarged[held], realism[held]) - as_it_was(enlarged[held], at_zero)
+            target = training.mean(enlarged[held], at_zero).float() + added
         restored = training.restore(enlarged, realism).float()
         pixels = pixel_loss(restored[faithful], large[faithful]).mean()
         structure = structure_loss(restored[faithful], large[faithful]).mean()
