@@ -33,7 +33,7 @@ def main() -> None:
     if options.decoder:
         weights |= {f"decoder.{name}": values for name, values in packaged(load_file(options.decoder)).items()}
     for run in options.runs:
-        weights |= mean_of(run)
+        weights |= ema_of(run)
     tensors = {
         name: tensor.to(torch.bfloat16 if is_matrix(name, tensor) else torch.float32).contiguous()
         for name, tensor in weights.items()
@@ -51,11 +51,11 @@ def preset_text(preset: Preset) -> str:
     return f"[presets.default]\n{values}\n"
 
 
-def mean_of(run: Path) -> dict[str, Tensor]:
+def ema_of(run: Path) -> dict[str, Tensor]:
     """The EMA weights that a run has come to."""
     state = torch.load(run / "state.pt", weights_only=True, map_location="cpu")
-    mean: dict[str, Tensor] = state["trained"]["mean"]
-    return mean
+    ema: dict[str, Tensor] = state["trained"]["ema"]
+    return ema
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class Trained:
     """A module's weights as they are trained: float32 weights under narrower ones, and their EMA.
 
     The module computes in the types that it will have when it is used. Gradients go to the float32 weights, which
-    the optimizer moves; `mean` is what is kept in the end.
+    the optimizer moves; `ema` is what is kept in the end.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Trained:
     ) -> None:
         self.weights = dict(module.named_parameters())
         self.float32_weights = {name: p.detach().float().clone() for name, p in self.weights.items()}
-        self.mean = {name: m.clone() for name, m in self.float32_weights.items()}
+        self.ema = {name: m.clone() for name, m in self.float32_weights.items()}
         self.decay = decay
         groups = [
             {"params": [m for m in self.float32_weights.values() if m.dim() >= 2], "weight_decay": weight_decay},
@@ -143,7 +143,7 @@ class Trained:
         self.optimizer.step()
         self.steps += 1
         momentum = min(self.decay, self.steps / (self.steps + 10))
-        torch._foreach_lerp_(list(self.mean.values()), list(self.float32_weights.values()), 1 - momentum)
+        torch._foreach_lerp_(list(self.ema.values()), list(self.float32_weights.values()), 1 - momentum)
         self._show(self.float32_weights)
 
     def _show(self, values: dict[str, Tensor]) -> None:
@@ -151,8 +151,8 @@ class Trained:
             torch._foreach_copy_(list(self.weights.values()), list(values.values()))
 
     def use_ema(self) -> None:
-        """Compute with the running mean until `use_float32_weights`."""
-        self._show(self.mean)
+        """Compute with the EMA weights until `use_float32_weights`."""
+        self._show(self.ema)
 
     def use_float32_weights(self) -> None:
         """Compute with the float32 weights again."""
@@ -162,7 +162,7 @@ class Trained:
         """All that `load` needs."""
         return {
             "float32_weights": self.float32_weights,
-            "mean": self.mean,
+            "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
         }
@@ -171,7 +171,7 @@ class Trained:
         """Go on from an earlier `state`."""
         for name, master in self.float32_weights.items():
             master.copy_(state["float32_weights"][name])
-            self.mean[name].copy_(state["mean"][name])
+            self.ema[name].copy_(state["ema"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
         self.use_float32_weights()
@@ -181,14 +181,14 @@ class RunningMeans:
     """Means of losses over about the last hundred steps, kept on the device so that no step waits for them."""
 
     def __init__(self) -> None:
-        self.means: dict[str, Tensor] = {}
+        self.emas: dict[str, Tensor] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Take in one step's losses."""
         for name, value in values.items():
             new = value.detach().float()
-            self.means[name] = torch.lerp(self.means.get(name, new), new, 0.01)
+            self.emas[name] = torch.lerp(self.emas.get(name, new), new, 0.01)
 
     def read(self) -> dict[str, float]:
         """The means as numbers."""
-        return {name: float(value) for name, value in self.means.items()}
+        return {name: float(value) for name, value in self.emas.items()}

@@ -19,8 +19,8 @@ from varsr.evaluation.metrics.fidelity import ssim_map
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
-CLEAN_SHARE = 0.4
-COMPRESSED_SHARE = 0.35
+CLEAN_SHARE = 0.3
+COMPRESSED_SHARE = 0.5
 """Of crops that are only reduced, grained and compressed, as the small copy of a good photograph on a web site is."""
 _LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # BT.601, 16 to 235
 

@@ -133,11 +133,11 @@ class DialTraining:
         to_target = pixel_loss(pixels[realistic], target)
         loss = ((1 - amount) * to_ground_truth).sum() + (amount[realistic] * to_target).sum()
         gradient = torch.autograd.grad(loss, pixels)[0].clone()
-        losses = {"truth": to_ground_truth[: len(small)], "target": to_target}
+        losses = {"ground truth": to_ground_truth[: len(small)], "target": to_target}
 
         images = pixels.detach()[realistic], target, enlarged[realistic]
         if self.shares.discriminator:
-            losses["discriminator"] = self._teach_discriminator(*images)
+            losses["discriminator"] = self._train_discriminator(*images)
         window = random_window(pixels.shape[-1], self.shares.window)
         seen, wanted, given = (x[window].contiguous() for x in images)
         added = self._realistic_gradient(seen.requires_grad_(True), wanted, given, amount[realistic], losses)
@@ -169,7 +169,7 @@ class DialTraining:
             gradient += rise * shares.discriminator * _unit_gradient(realism * amount, seen)
         return gradient
 
-    def _teach_discriminator(self, fake: Tensor, real: Tensor, given: Tensor) -> Tensor:
+    def _train_discriminator(self, fake: Tensor, real: Tensor, given: Tensor) -> Tensor:
         losses = []
         for _ in range(self.shares.discriminator_steps):
             window = random_window(real.shape[-1], self.shares.window)
@@ -183,9 +183,9 @@ class DialTraining:
         return torch.stack(losses)
 
     def start_from(self, state: dict[str, Any]) -> None:
-        """Begin with the mean weights of another run, and with its discriminator where it had one."""
+        """Begin with the EMA weights of another run, and with its discriminator where it had one."""
         earlier = state.get("dial", state)
-        self.training.start_from(earlier["training"]["mean"])
+        self.training.start_from(earlier["training"]["ema"])
         if "discriminator" in earlier:
             self.discriminator.load_state_dict(earlier["discriminator"])
 
@@ -282,7 +282,7 @@ def main() -> None:
         gains = {
             f"{name} {realism}": gain
             for realism in (0, 1)
-            for name, gain in validation.gain(dial.training.restore_by_mean(realism)).items()
+            for name, gain in validation.gain(dial.training.restore_by_ema(realism)).items()
         }
         progress.log(**means.read(), **gains)
         progress.save(dial=dial.state())

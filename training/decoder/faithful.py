@@ -37,7 +37,7 @@ def main() -> None:
         return {"loss": loss}
 
     def keep(means: RunningMeans) -> None:
-        gains = validation.gain(training.restore_by_mean(0))
+        gains = validation.gain(training.restore_by_ema(0))
         progress.log(**means.read(), **gains)
         progress.save(training=training.state())
 

@@ -1,4 +1,4 @@
-"""The mean weights of a run of stage 1 or 2 as a file, in bfloat16.
+"""The EMA weights of a decoder's run as a file, in bfloat16.
 
 python -m training.decoder.keep runs/dial decoder.safetensors
 """
@@ -19,8 +19,8 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
     state = torch.load(options.run / "state.pt", weights_only=True, map_location="cpu")
-    mean = state.get("dial", state)["training"]["mean"]
-    save_file({name: values.bfloat16().contiguous() for name, values in mean.items()}, options.output)
+    ema = state.get("dial", state)["training"]["ema"]
+    save_file({name: values.bfloat16().contiguous() for name, values in ema.items()}, options.output)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """Residual blocks at a quarter of the result's side, then two doublings that repeat pixels and convolve.
 
-    Repeated pixels rather than pixel shuffles: every phase of a shuffle has weights of its own, so that a pattern
-    of dots on its grid is the cheapest texture with which to please a discriminator.
+    Repeated pixels rather than pixel shuffles: every phase of a shuffle has weights of its own, so that a
+    checkerboard pattern on its grid is the cheapest texture for a GAN loss.
     """
 
     def __init__(self, config: DecoderConfig = DecoderConfig()) -> None:

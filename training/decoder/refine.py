@@ -41,7 +41,7 @@ def main() -> None:
     progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
     training = Training(DecoderConfig(), device, decay=0.999)
     training.start_from(load_file(options.start))
-    as_it_was = copy.deepcopy(training.mean)
+    as_it_was = copy.deepcopy(training.ema)
     state = progress.resume()
     if state:
         training.load(state["training"])
@@ -57,7 +57,7 @@ def main() -> None:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             at_zero = torch.zeros_like(realism[held])
             added = as_it_was(enlarged[held], realism[held]) - as_it_was(enlarged[held], at_zero)
-            target = training.mean(enlarged[held], at_zero).float() + added
+            target = training.ema(enlarged[held], at_zero).float() + added
         restored = training.restore(enlarged, realism).float()
         pixels = pixel_loss(restored[faithful], large[faithful]).mean()
         structure = structure_loss(restored[faithful], large[faithful]).mean()
@@ -70,7 +70,7 @@ def main() -> None:
         gains = {
             f"{name} {realism:g}": gain
             for realism in (0, 0.85)
-            for name, gain in validation.gain(training.restore_by_mean(realism)).items()
+            for name, gain in validation.gain(training.restore_by_ema(realism)).items()
         }
         progress.log(**means.read(), **gains)
         progress.save(training=training.state())

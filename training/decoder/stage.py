@@ -1,4 +1,4 @@
-"""Shared by both stages: the decoder in training with its running mean."""
+"""Shared by both stages: the decoder in training with its EMA weights."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def channels_last(module: AnyModule, device: torch.device) -> AnyModule:
 
 
 class Training:
-    """A decoder, its optimizer and the running mean of its weights, which is what is kept in the end."""
+    """A decoder, its optimizer and the EMA of its weights, which is what is kept in the end."""
 
     def __init__(self, config: DecoderConfig, device: torch.device, decay: float) -> None:
         self.device = device
         self.decoder = channels_last(Decoder(config), device)
-        self.mean = copy.deepcopy(self.decoder).requires_grad_(False)
+        self.ema = copy.deepcopy(self.decoder).requires_grad_(False)
         self.decay = decay
         named = dict(self.decoder.named_parameters())
         dials = [weight for name, weight in named.items() if name.endswith("dial")]
@@ -43,18 +43,18 @@ class Training:
             restored: Tensor = self.decoder(enlarged, realism)
         return restored
 
-    def restore_by_mean(self, realism: float) -> Callable[[Tensor], Tensor]:
-        """The mean weights' decoder at one realism, in bfloat16."""
+    def restore_by_ema(self, realism: float) -> Callable[[Tensor], Tensor]:
+        """The decoder with EMA weights at one realism, in bfloat16."""
 
         def restore(enlarged: Tensor) -> Tensor:
             with torch.autocast(self.device.type, torch.bfloat16):
-                restored: Tensor = self.mean(enlarged, enlarged.new_full((len(enlarged), 1, 1, 1), realism))
+                restored: Tensor = self.ema(enlarged, enlarged.new_full((len(enlarged), 1, 1, 1), realism))
             return restored
 
         return restore
 
     def step(self, rate: float) -> None:
-        """Move the weights along their gradients, clipped together to norm 0.5, and their mean after them."""
+        """Move the weights along their gradients, clipped together to norm 0.5, and their EMA after them."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["times"]
         nn.utils.clip_grad_norm_(self.decoder.parameters(), 0.5)
@@ -63,18 +63,18 @@ class Training:
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 9))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.mean.parameters()), list(self.decoder.parameters()), 1 - decay)
+            torch._foreach_lerp_(list(self.ema.parameters()), list(self.decoder.parameters()), 1 - decay)
 
-    def start_from(self, mean: Mapping[str, Tensor]) -> None:
-        """Begin with another run's mean weights."""
-        self.decoder.load_state_dict(mean)
-        self.mean.load_state_dict(mean)
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with another run's EMA weights."""
+        self.decoder.load_state_dict(weights)
+        self.ema.load_state_dict(weights)
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs."""
         return {
             "decoder": self.decoder.state_dict(),
-            "mean": self.mean.state_dict(),
+            "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
         }
@@ -82,6 +82,6 @@ class Training:
     def load(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""
         self.decoder.load_state_dict(state["decoder"])
-        self.mean.load_state_dict(state["mean"])
+        self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]

@@ -73,10 +73,10 @@ def packaged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_tokenizer(run: Path, config: ModelConfig, decoder: Decoder, dtype: torch.dtype) -> Tokenizer:
-    """The tokenizer that a run has come to, frozen: the mean of its weights."""
+    """The tokenizer that a run has come to, frozen: its EMA weights."""
     tokenizer = Tokenizer(config, decoder, dtype)
-    mean = torch.load(run / "state.pt", weights_only=True, map_location="cpu")["trained"]["mean"]
-    tokenizer.load_state_dict(mean, strict=False)
+    ema = torch.load(run / "state.pt", weights_only=True, map_location="cpu")["trained"]["ema"]
+    tokenizer.load_state_dict(ema, strict=False)
     return tokenizer.requires_grad_(False)
 
 
@@ -137,7 +137,7 @@ class Restarts:
         for code, scale in zip(dead.tolist(), torch.randint(0, len(pools), (len(dead),)).tolist(), strict=True):
             pool = pools[scale]
             vector = pool[int(torch.randint(0, len(pool), (1,)))]
-            for values in (self.trained.float32_weights, self.trained.mean, self.trained.weights):
+            for values in (self.trained.float32_weights, self.trained.ema, self.trained.weights):
                 values["quantizer.codebook"].data[code] = vector
         return len(dead)
 

@@ -1,7 +1,7 @@
 """A decoder with a realism dial: it restores the upsampled input by itself, and the latent joins it half-way.
 
 All work is done at a quarter of the side. Pixels are repeated and convolved on the way out, not shuffled: every phase
-of a shuffle has weights of its own, so that a pattern of dots on its grid is the cheapest texture for a GAN loss.
+of a shuffle has weights of its own, so that a checkerboard pattern on its grid is the cheapest texture for a GAN loss.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Upsample(nn.Module):
     """Double the sides by nearest neighbour, then a 3x3 convolution.
 
     Repeated pixels meet the same input under several taps, so each of the four output phases is a 2x2
-    convolution of the small map with summed taps: 16 products a cell instead of 36, the same result.
+    convolution of the small map with summed taps: 16 products per position instead of 36, the same result.
     """
 
     def __init__(self, width: int) -> None:

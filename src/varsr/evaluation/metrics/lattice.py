@@ -15,9 +15,10 @@ _ROUNDING = (3 / 8 * _SIDE / 255) ** 2 / 12  # power of what rounding to 8 bits 
 
 
 def lattice(image: FloatImage, period: int) -> float:
-    """The power of bars and dots of `period` px in an image (H, W, 3) over that at the frequencies beside it.
+    """The power of checkerboard patterns and stripes of `period` px in an image (H, W, 3).
 
-    About 1 in photographs, in the geometric mean over patches of 64 px: flat patches count as rough ones do.
+    It is relative to the power at the frequencies beside them, in the geometric mean over patches of 64 px, so that
+    flat patches count as rough ones do. Photographs have about 1.
     `period` is 2, 4, 8 or 16. NaN for an image smaller than one patch.
     """
     luma = np.asarray(image, np.float64) @ _LUMA
