@@ -35,7 +35,7 @@ MINI = ModelConfig(
     dial=DialConfig(),
 )
 PRESET = Preset(
-    realism=0.85,
+    realism=0.9,
     guidance_scale=0.0,
     guidance_scale_tiled=0.0,
     guided_scales=2,

@@ -45,7 +45,7 @@ def test_the_registry_holds_what_the_built_in_file_is() -> None:
     file = model.files["model"]
     path = Path(store.__file__).parent / "built_in" / file.name
     assert (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()) == (file.size, file.sha256)
-    assert presets_of(model.presets, read_config(path), "weights.toml").default.realism == 0.85
+    assert presets_of(model.presets, read_config(path), "weights.toml").default.realism == 0.9
 
 
 @pytest.mark.parametrize("name", ["mini", "varsr"])
