@@ -181,14 +181,14 @@ class RunningMeans:
     """Means of losses over about the last hundred steps, kept on the device so that no step waits for them."""
 
     def __init__(self) -> None:
-        self.emas: dict[str, Tensor] = {}
+        self.means: dict[str, Tensor] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Take in one step's losses."""
         for name, value in values.items():
             new = value.detach().float()
-            self.emas[name] = torch.lerp(self.emas.get(name, new), new, 0.01)
+            self.means[name] = torch.lerp(self.means.get(name, new), new, 0.01)
 
     def read(self) -> dict[str, float]:
         """The means as numbers."""
-        return {name: float(value) for name, value in self.emas.items()}
+        return {name: float(value) for name, value in self.means.items()}
