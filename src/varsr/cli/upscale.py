@@ -200,7 +200,7 @@ def upscale(
     if realism is not None and cfg is not None:
         messages.say("--cfg overrules the guidance that --realism stands for; a model's dial is still set.")
     encoding = marking(encoding, model_label(chosen), size, options)
-    shared = JobSettings(size=size, options=options, encoding=encoding, policy=policy, video=video, precision=dtype)
+    shared = JobSettings(size=size, options=options, encoding=encoding, policy=policy, video=video)
     choice = ModelChoice(model=chosen, device=device, dtype=dtype, compiled=not no_compile)
     crew = _cluster(choice, ray, ray_actors, workers, output) if ray or ray_actors else crew_of(choice, workers)
     if isinstance(crew, Crew):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -23,6 +23,7 @@ from varsr.jobs.pipeline import ReadAhead, WriteBehind
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.segment import SegmentJob
+from varsr.runtime.device import Precision
 from varsr.storage.staging import delivered, fetched
 from varsr.upscaling.progress import FrameProgress
 from varsr.upscaling.upscaler import Upscaler
@@ -45,8 +46,10 @@ class ClipAssembly:
     left_out: tuple[str, ...]
 
     @classmethod
-    def begin(cls, source: FrameSource, target: Path, settings: JobSettings) -> ClipAssembly:
-        """Check what can be checked beforehand, and open the folder of segments.
+    def begin(
+        cls, source: FrameSource, target: Path, settings: JobSettings, precisions: Collection[Precision]
+    ) -> ClipAssembly:
+        """Check what can be checked beforehand, and open the folder of segments, which are computed in `precisions`.
 
         Raises `RequestError` and `OutputError` for a container, codec, size and streams that do not go together.
         """
@@ -55,7 +58,8 @@ class ClipAssembly:
         codec = codec_for(target.name, options, clip.signal.depth > EIGHT)
         encoding = VideoEncoding(size, clip.rate, clip.signal, codec, options)
         left_out = streams_left_out(target, _file(clip), encoding)
-        return cls(source, target, encoding, SegmentStore.of(target, _made_of(clip.path, size, settings)), left_out)
+        store = SegmentStore.of(target, _made_of(clip.path, size, settings, precisions))
+        return cls(source, target, encoding, store, left_out)
 
     def join(self, segments: Sequence[Segment], outcome: Outcome) -> Outcome:
         """Put the result together, and delete the segments. Raises `OutputError` where it cannot be written."""
@@ -112,7 +116,8 @@ class ClipRun(FramesRun):
                 return make(source, frames, target, outcome)
 
     def _video(self, source: FrameSource, frames: Iterable[SegmentFrame], target: Path, outcome: Outcome) -> Outcome:
-        assembly, segments = ClipAssembly.begin(source, target, self._settings), []
+        precisions = {self._upscaler.engine.precision}
+        assembly, segments = ClipAssembly.begin(source, target, self._settings, precisions), []
         for number, group in groupby(frames, key=lambda frame: frame.segment):
             segment = assembly.store.finished(number)
             if segment is None:
@@ -201,7 +206,7 @@ def _file(clip: Clip) -> Clip | None:
     return clip if clip.path.is_file() else None
 
 
-def _made_of(path: Path, size: Size, settings: JobSettings) -> dict[str, Any]:
+def _made_of(path: Path, size: Size, settings: JobSettings, precisions: Collection[Precision]) -> dict[str, Any]:
     """All that a segment depends on."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     seen = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -209,7 +214,7 @@ def _made_of(path: Path, size: Size, settings: JobSettings) -> dict[str, Any]:
         "input": hashlib.sha256(repr(seen).encode()).hexdigest(),
         "size": list(size),
         "with": settings.encoding.made_with,
-        "in": settings.precision,
+        "in": sorted(map(str, precisions)),
         "video": asdict(settings.video),
         "versions": [__version__, av.__version__],
     }

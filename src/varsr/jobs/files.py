@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -70,15 +69,13 @@ def upscale_file(  # noqa: D417, some arguments are documented together
     job = Job(place_of(fspath(source)), place_of(fspath(target)))
     if not is_about_video(job):
         encoding.of(Path(job.target.name))
-    settings = JobSettings(size, options, encoding, Policy(overwrite=overwrite), video)
-    return _done(upscaler, job, settings)
-
-
-def _done(upscaler: Upscaler | None, job: Job, settings: JobSettings) -> Outcome:
     label = upscaler.label if upscaler else model_label(default_model())
-    marked = marking(settings.encoding, label, settings.size, settings.options)
-    precision = str(upscaler.engine.precision) if upscaler else "auto"
-    (outcome,) = Run(upscaler or ModelChoice(), [job], replace(settings, encoding=marked, precision=precision))
+    settings = JobSettings(size, options, marking(encoding, label, size, options), Policy(overwrite=overwrite), video)
+    return _done(upscaler or ModelChoice(), job, settings)
+
+
+def _done(model: ModelChoice | Upscaler, job: Job, settings: JobSettings) -> Outcome:
+    (outcome,) = Run(model, [job], settings)
     if outcome.error is not None:
         raise outcome.error
     return outcome

@@ -41,17 +41,13 @@ PATIENCE = 0.3  # seconds; a thread that is not blocked has ended by then, which
 
 @dataclass(frozen=True)
 class JobSettings:
-    """Settings that all jobs of a run share.
-
-    `precision` names what is computed in: segments of a video that were made in another are made again.
-    """
+    """Settings that all jobs of a run share."""
 
     size: TargetSize = FOUR_TIMES
     options: Options = DEFAULTS
     encoding: Encoding = DEFAULT_ENCODING
     policy: Policy = DEFAULT_POLICY
     video: VideoOptions = DEFAULT_VIDEO
-    precision: str = "auto"
 
 
 @dataclass(frozen=True)

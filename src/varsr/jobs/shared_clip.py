@@ -82,7 +82,8 @@ class SharedClipRun:
             clip = source.clip
             outcome = replace(outcome, size=clip.size, target_size=result_size(clip, self._settings))
             self._progress = FrameProgress(0, expected_frames(clip, self._settings.video), 0, "frames")
-            assembly = ClipAssembly.begin(source, target, self._settings)
+            precisions = {choice.precision for choice in self._choices}
+            assembly = ClipAssembly.begin(source, target, self._settings, precisions)
             with closing(ReadAhead(segment_frames(source, self._settings.video.reuse), FRAMES_AHEAD)) as frames:
                 self._share_out(assembly, frames)
             segments = [assembly.store.finished(number) for number in range(self._segments)]

@@ -13,6 +13,7 @@ from varsr.choices import DtypeName
 from varsr.images.photo import Photo
 from varsr.images.size import Size, TargetSize
 from varsr.model.varsr import VARSR
+from varsr.runtime.device import Precision, pick_device, pick_precision
 from varsr.runtime.engine import Engine
 from varsr.upscaling.layout import Layout, layout_of
 from varsr.upscaling.options import DEFAULTS, Options
@@ -167,6 +168,11 @@ class ModelChoice:
     device: str = "auto"
     dtype: DtypeName = "auto"
     compiled: bool = True
+
+    @property
+    def precision(self) -> Precision:
+        """The types that it computes in. Raises `RequestError` and `DeviceError` for what this machine lacks."""
+        return pick_precision(self.dtype, pick_device(self.device))
 
     def load(self) -> Upscaler:
         """Load it. Raises as `Upscaler.from_pretrained` does."""
