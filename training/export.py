@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training.design import PRESET
+from training.design import MINI, PRESET
 from training.tokens.tokenizer import packaged
 from varsr.upscaling.preset import Preset
 from varsr.weights.checkpoint import check_keys, is_matrix, read_config, write_checkpoint
@@ -32,6 +32,7 @@ def main() -> None:
     config, weights = read_config(options.start), load_file(options.start)
     if options.decoder:
         weights |= {f"decoder.{name}": values for name, values in packaged(load_file(options.decoder)).items()}
+        config = replace(config, dial=MINI.dial)
     for run in options.runs:
         weights |= ema_of(run)
     tensors = {

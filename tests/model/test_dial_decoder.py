@@ -13,9 +13,12 @@ from PIL import Image
 from tests.nano import DIAL_LIKE, MINI_LIKE, write_nano
 from training.decoder.network import Decoder as TrainedDecoder
 from training.decoder.network import DecoderConfig
+from training.tokens.tokenizer import packaged
 from varsr import Options, Upscaler
 from varsr.model.config import ConfigError, DialConfig, ModelConfig
 from varsr.model.dial_decoder import DialDecoder
+
+CONDITIONED = DialConfig(width=16, blocks=3, half=8, full=8, join=1, estimates=5)
 
 
 @pytest.fixture
@@ -32,22 +35,35 @@ def upscaler_of(config: ModelConfig, folder: Path) -> Upscaler:
 def test_it_computes_what_training_does(realism: float) -> None:
     """Training's network takes pixels in [0, 1]; without its latent this one is the same for pixels in [-1, 1]."""
     trained = TrainedDecoder(DecoderConfig(width=16, blocks=3, half=8, full=8)).eval()
-    decoder = DialDecoder(DialConfig(width=16, blocks=3, half=8, full=8, join=1), MINI_LIKE.tokenizer)
-    weights = trained.state_dict()
-    for name in [name for name in weights if name.endswith("dial")]:
-        weights[name] = torch.randn_like(weights[name])
-    trained.load_state_dict(weights)
+    for name, parameter in trained.named_parameters():
+        if name.endswith(("dial", "condition")):
+            torch.nn.init.normal_(parameter)
+    decoder = DialDecoder(CONDITIONED, MINI_LIKE.tokenizer)
+    weights = packaged(trained.state_dict())
     for name, values in decoder.latent.state_dict().items():
         weights[f"latent.{name}"] = 0.1 * torch.randn_like(values)
     weights["latent.gate"] = torch.zeros(16)
-    weights["conv_in.weight"] = weights["conv_in.weight"] / 2
-    weights |= {f"conv_out.{kind}": 2 * weights[f"conv_out.{kind}"] for kind in ("weight", "bias")}
     decoder.load_state_dict(weights)
     pixels = torch.rand(2, 3, 32, 40)
     with torch.inference_mode():
         expected = trained(pixels, torch.full((2, 1, 1, 1), realism)).clamp(0, 1)
         found = decoder(torch.randn(2, 8, 4, 5), pixels * 2 - 1, realism)
     torch.testing.assert_close((found + 1) / 2, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_estimates_bias_each_image_by_itself() -> None:
+    """An image comes out alike beside another one, whose estimate differs."""
+    decoder = DialDecoder(CONDITIONED, DIAL_LIKE.tokenizer)
+    plain = DialDecoder(replace(CONDITIONED, estimates=None), DIAL_LIKE.tokenizer)
+    with torch.inference_mode():
+        for parameter in decoder.parameters():
+            parameter.normal_(std=0.1)
+        plain.load_state_dict(decoder.state_dict(), strict=False)
+        latent, noisy = torch.zeros(2, 8, 4, 4), torch.stack([torch.zeros(3, 32, 32), torch.rand(3, 32, 32)])
+        together = decoder(latent, noisy, 0.5)
+        alone = torch.cat([decoder(latent[:1], image, 0.5) for image in noisy.split(1)])
+        torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+        assert (together - plain(latent, noisy, 0.5)).abs().amax((1, 2, 3)).min() > 1e-3
 
 
 def test_the_latent_joins_it() -> None:

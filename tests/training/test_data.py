@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.golden import DATA
-from training.decoder.data import Photographs, Validation, compress, enlarge, psnr_y, structure_loss
+from training.decoder.data import Compression, Photographs, Validation, enlarge, psnr_y, structure_loss
 from training.photographs import is_photographic, licence_of, split_of
 from training.repositories import TABLE, Listed, collect, listed
 from varsr.evaluation.degradation import Draws
@@ -78,7 +78,8 @@ def test_structure_loss_is_one_less_ssim(folder: Path) -> None:
 def test_compression_grows_with_its_strength(folder: Path) -> None:
     small = Photographs([folder], 96, CPU, seed=3).crops(1, 32).repeat(64, 1, 1, 1)
     strength = torch.tensor([0.1, 0.9]).repeat(32)
-    changed = (compress(small, strength, Draws.seeded(0, CPU)) - small).abs().mean((1, 2, 3))
+    draws = Draws.seeded(0, CPU)
+    changed = (Compression.by_strength(strength, draws).of(small, draws) - small).abs().mean((1, 2, 3))
     assert 2 * float(changed[::2].mean()) < float(changed[1::2].mean())
 
 

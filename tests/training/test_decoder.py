@@ -19,20 +19,27 @@ from tests.conftest import CPU, FLOAT32
 from tests.golden import DATA
 from tests.nano import DIAL_LIKE, MINI_LIKE, write_nano
 from training import export
-from training.decoder import dial, faithful
+from training.decoder import dial, estimator, faithful, keep, refine
 from training.decoder.dial import lattice_loss
 from training.decoder.discriminator import Discriminator, hinge_loss
 from training.decoder.features import Features, texture_loss
 from training.decoder.network import Decoder, DecoderConfig
 from training.decoder.pages import draw_page
+from training.decoder.stage import Training
 from training.decoder.teacher import Teacher
 from training.tokens import batches, grow, join, tokenizer, transformer
 from varsr import Upscaler
-from varsr.model.config import PrefixConfig
+from varsr.model.config import DialConfig, PrefixConfig
 from varsr.weights.checkpoint import is_matrix, load_encoder, load_model
 
 SMALL = DecoderConfig(width=16, blocks=3, half=8, full=8)
-TOKENS = replace(DIAL_LIKE, tokenizer=replace(DIAL_LIKE.tokenizer, stem=8), prefix=PrefixConfig((8,), stem=16))
+CONDITIONED = DialConfig(width=16, blocks=3, half=8, full=8, join=1, estimates=5)
+TOKENS = replace(
+    DIAL_LIKE,
+    tokenizer=replace(DIAL_LIKE.tokenizer, stem=8),
+    prefix=PrefixConfig((8,), stem=16),
+    dial=CONDITIONED,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -74,15 +81,15 @@ def test_pages_hold_text_in_two_colours() -> None:
     assert page.std() > 20
 
 
-def test_both_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is run twice with a growing budget: the second run has the first one's steps."""
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     with Image.open(DATA / "dandelion.jpg") as image:
         image.resize((256, 256)).save(photographs / "a.png")
     save_file(Features().convs.state_dict(), tmp_path / "vgg16.safetensors")
-    monkeypatch.setattr(dial, "DecoderConfig", lambda: SMALL)
-    monkeypatch.setattr(faithful, "DecoderConfig", lambda: SMALL)
+    for module in (faithful, dial, refine):
+        monkeypatch.setattr(module, "DecoderConfig", lambda: SMALL)
     monkeypatch.setattr(Teacher, "from_ncnn", lambda _: Teacher(groups=1).requires_grad_(False))
     given = [str(photographs), "--validation", str(photographs), "--side", "16"]
 
@@ -106,6 +113,25 @@ def test_both_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )  # fmt: skip
     first = train(dial, "dial", *more)
     assert train(dial, "dial", *more) > first > 0
+    kept = tmp_path / "kept.safetensors"
+    monkeypatch.setattr(sys, "argv", ["keep", str(tmp_path / "dial"), str(kept)])
+    keep.main()
+    first = train(estimator, "estimator", "--batch", "2")
+    assert train(estimator, "estimator", "--batch", "2") > first > 0
+    begun = ("--start", str(kept), "--estimator", str(tmp_path / "estimator"), "--faithful", "2", "--held", "2")
+    first = train(refine, "refine", *begun)
+    assert train(refine, "refine", *begun) > first > 0
+
+
+def test_a_decoder_without_an_estimator_is_taken_over() -> None:
+    """With one whose biases are zero it computes what it did."""
+    before, training = Decoder(SMALL), Training(SMALL, CPU, decay=0.9)
+    old = {name: values for name, values in before.state_dict().items() if not name.endswith("condition")}
+    training.start_from({name: values for name, values in old.items() if not name.startswith("estimator")})
+    enlarged, realism = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 1, 1)
+    torch.testing.assert_close(training.decoder(enlarged, realism), before(enlarged, realism))
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        training.start_from({"stray": torch.zeros(1)})
 
 
 def test_textures_are_told_apart_wherever_their_grains_lie() -> None:

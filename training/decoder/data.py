@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.decoder.network import SCALE
-from varsr.evaluation.degradation import Draws, add_noise, degrade, eight_bits, jpeg, reduce
+from varsr.evaluation.degradation import Draws, add_noise_of, degrade, eight_bits, jpeg, reduce
 from varsr.evaluation.metrics.fidelity import ssim_map
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
@@ -54,12 +55,20 @@ class Photographs:
 
     def pairs(self, count: int, side: int) -> tuple[Tensor, Tensor]:
         """Small (count, 3, side, side) and large crops (count, 3, 4 side, 4 side), degraded from mild to strong."""
+        small, large, _ = self.described_pairs(count, side)
+        return small, large
+
+    def described_pairs(self, count: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Small and large crops as `pairs`, and what `describe` says of how they were degraded."""
         large = self.crops(count, SCALE * (side + 2 * MARGIN))
         strength = self.draws.uniform(count) ** 0.65
         kind = self.draws.uniform(count)
-        small, large = cropped_pair(large, strength, kind < CLEAN_SHARE + COMPRESSED_SHARE, self.draws)
-        compressed = (kind >= CLEAN_SHARE) & (kind < CLEAN_SHARE + COMPRESSED_SHARE)
-        return torch.where(compressed.view(-1, 1, 1, 1), compress(small, strength, self.draws), small), large
+        is_degraded = kind >= CLEAN_SHARE + COMPRESSED_SHARE
+        is_compressed = (kind >= CLEAN_SHARE) & ~is_degraded
+        small, large = cropped_pair(large, strength, ~is_degraded, self.draws)
+        compression = Compression.drawn(strength, self.draws)
+        small = torch.where(is_compressed.view(-1, 1, 1, 1), compression.of(small, self.draws), small)
+        return small, large, describe(is_degraded, is_compressed, strength, compression)
 
 
 class Validation:
@@ -71,7 +80,7 @@ class Validation:
         large, strength = photographs.crops(count, whole), torch.full((count,), 0.6)
         clean = cropped_pair(large, strength, torch.full((count,), True), photographs.draws)
         degraded = cropped_pair(large, strength, torch.full((count,), False), photographs.draws)
-        compressed = compress(clean[0], strength, photographs.draws), clean[1]
+        compressed = Compression.by_strength(strength, photographs.draws).of(clean[0], photographs.draws), clean[1]
         self.pairs = {
             name: tuple(values.to(device) for values in pair)
             for name, pair in (("clean", clean), ("degraded", degraded), ("compressed", compressed))
@@ -112,11 +121,48 @@ def structure_loss(x: Tensor, target: Tensor) -> Tensor:
     return 1 - ssim_map(a, b, peak=1).mean((1, 2, 3))
 
 
-def compress(small: Tensor, strength: Tensor, draws: Draws) -> Tensor:
-    """Noise and JPEG of small images alone. With `strength` (B) in [0, 1] the noise grows and the quality falls."""
-    noisy = eight_bits(add_noise(small, 0.6 * strength, draws))
-    lowest, highest = 95 - 65 * strength, 97 - 30 * strength
-    return eight_bits(jpeg(noisy, lowest + (highest - lowest) * draws.uniform(len(small)), draws))
+@dataclass(frozen=True)
+class Compression:
+    """Noise and JPEG of small images (B) alone, as on a web site."""
+
+    deviation: Tensor
+    """Standard deviation of the noise (B), in [0, 1]."""
+    quality: Tensor
+    """Of JPEG (B), in [1, 100]."""
+
+    @classmethod
+    def by_strength(cls, strength: Tensor, draws: Draws) -> Compression:
+        """With `strength` (B) in [0, 1] the noise grows and the quality falls."""
+        count = len(strength)
+        lowest, highest = 95 - 65 * strength, 97 - 30 * strength
+        deviation = strength * draws.uniform(count, 0.2, 1) * 15 / 255
+        return cls(deviation, lowest + (highest - lowest) * draws.uniform(count))
+
+    @classmethod
+    def drawn(cls, strength: Tensor, draws: Draws) -> Compression:
+        """Half of the images by their strength, half with the noise and the quality that are most often met."""
+        count, by_strength = len(strength), cls.by_strength(strength, draws)
+        is_usual = draws.uniform(count) < 0.5
+        return cls(
+            torch.where(is_usual, draws.uniform(count, 4, 12) / 255, by_strength.deviation),
+            torch.where(is_usual, draws.uniform(count, 35, 65), by_strength.quality),
+        )
+
+    def of(self, small: Tensor, draws: Draws) -> Tensor:
+        """Small images (B, 3, h, w) with this noise and JPEG."""
+        return eight_bits(jpeg(eight_bits(add_noise_of(small, self.deviation, draws)), self.quality, draws))
+
+
+def describe(is_degraded: Tensor, is_compressed: Tensor, strength: Tensor, compression: Compression) -> Tensor:
+    """The degradation of small images (B) as the 5 values (B, V) of about 0 to 1 that an estimator learns."""
+    values = (
+        is_degraded,
+        is_degraded * strength,
+        is_compressed,
+        is_compressed * compression.deviation * 255 / 8,
+        is_compressed * (100 - compression.quality) / 50,
+    )
+    return torch.stack([value.float() for value in values], dim=1)
 
 
 def _read(file: Path) -> list[NDArray[np.uint8]]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 SCALE = 4
+DETAIL_GAIN = 8.0
+"""Of what the estimator sees: noise and blocks are small beside the image that they lie on."""
 
 
 @dataclass(frozen=True)
@@ -21,26 +24,49 @@ class DecoderConfig:
     """Channels at half of the result's side."""
     full: int = 24
     """Channels at the result's side."""
+    estimates: int = 5
+    """Values that are estimated of an image's degradation, by which the blocks are biased."""
 
 
 class Block(nn.Module):
-    """Two convolutions beside an identity. The dial biases what lies between them."""
+    """Two convolutions beside an identity. The dial and the estimated degradation bias what lies between them."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, estimates: int) -> None:
         super().__init__()
         self.conv1 = _conv(width, width)
         self.conv2 = _conv(width, width)
-        self.dial = nn.Parameter(self.conv1.weight.new_zeros(width))
+        self.dial = nn.Parameter(torch.zeros(width))
+        self.condition = nn.Parameter(torch.zeros(width, estimates))
         for conv, gain in ((self.conv1, 1.0), (self.conv2, 0.1)):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data *= gain
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
 
-    def forward(self, x: Tensor, realism: Tensor) -> Tensor:
-        """(B, C, h, w) and (B, 1, 1, 1) -> (B, C, h, w)."""
-        hidden = self.conv1(x) + (realism * self.dial.view(1, -1, 1, 1)).to(x.dtype)
+    def forward(self, x: Tensor, realism: Tensor, estimate: Tensor) -> Tensor:
+        """(B, C, h, w), (B, 1, 1, 1) and (B, V) -> (B, C, h, w)."""
+        bias = realism * self.dial.view(1, -1, 1, 1) + F.linear(estimate, self.condition)[:, :, None, None]
+        hidden = self.conv1(x) + bias.to(x.dtype)
         return x + self.conv2(F.silu(hidden, inplace=True))
+
+
+class DegradationEstimator(nn.Module):
+    """Estimates how an image is degraded from features of its finest detail, averaged over the image."""
+
+    def __init__(self, estimates: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(3 * SCALE**2, 32)
+        self.conv2 = _conv(32, 64, stride=2)
+        self.conv3 = _conv(64, 64, stride=2)
+        self.out = nn.Linear(64, estimates)
+
+    def forward(self, folded: Tensor) -> Tensor:
+        """(B, 48, h, w) -> (B, V)."""
+        detail = folded - F.avg_pool2d(folded, 3, 1, 1, count_include_pad=False)
+        x = F.silu(self.conv1(DETAIL_GAIN * detail))
+        x = F.silu(self.conv2(x))
+        estimate: Tensor = self.out(F.silu(self.conv3(x)).float().mean((2, 3)))
+        return estimate
 
 
 class Decoder(nn.Module):
@@ -54,7 +80,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.conv_in = _conv(3 * SCALE**2, config.width)
-        self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.blocks))
+        self.estimator = DegradationEstimator(config.estimates)
+        self.blocks = nn.ModuleList(Block(config.width, config.estimates) for _ in range(config.blocks))
         self.conv_mid = _conv(config.width, config.width)
         self.up1 = _conv(config.width, config.half)
         self.up2 = _conv(config.half, config.full)
@@ -65,14 +92,16 @@ class Decoder(nn.Module):
 
     def forward(self, enlarged: Tensor, realism: Tensor) -> Tensor:
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
-        x = first = self.conv_in(F.pixel_unshuffle(enlarged - 0.5, SCALE))
+        folded = F.pixel_unshuffle(enlarged - 0.5, SCALE)
+        estimate = self.estimator(folded)
+        x = first = self.conv_in(folded)
         for block in self.blocks:
-            x = block(x, realism)
+            x = block(x, realism, estimate)
         x = F.silu(first + self.conv_mid(x), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
         return enlarged + self.conv_out(x)
 
 
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1)

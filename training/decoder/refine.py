@@ -1,11 +1,14 @@
 """Third stage: the finished decoder made more faithful at realism 0, while realism adds what it did.
 
     python -m training.decoder.refine photographs/train --validation photographs/validation --run runs/refine \
-        --start decoder.safetensors
+        --start decoder.safetensors --estimator runs/estimator
 
 Both ends of the dial share the weights, so that the first stage alone would undo the second. Here what realism added
 in the decoder as it was is added, above `LOWEST`, to what the decoder now makes at realism 0: the target is determined
 by the input, so that a plain loss of pixels can hold on to it, without teacher, features and discriminator.
+
+With `--estimator` it starts from a trained estimator of an image's degradation. What is estimated biases the blocks,
+by nothing at first.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.decoder.data import Photographs, Validation, enlarge, pixel_loss, structure_loss
+from training.decoder.estimator import estimator_of
 from training.decoder.network import SCALE, DecoderConfig
 from training.decoder.stage import Training
 from training.progress import RunningMeans, TrainingRun, stage_parser
@@ -33,6 +37,7 @@ def main() -> None:
     parser = stage_parser(__doc__, minutes=300, rate=2e-4)
     parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
     parser.add_argument("--start", type=Path, required=True, help="made by training.decoder.keep")
+    parser.add_argument("--estimator", type=Path, help="folder of a run of training.decoder.estimator")
     parser.add_argument("--faithful", type=int, default=12, help="crops a step at realism 0")
     parser.add_argument("--held", type=int, default=6, help="crops a step at a realism that is held")
     options = parser.parse_args()
@@ -41,6 +46,8 @@ def main() -> None:
     progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
     training = Training(DecoderConfig(), device, decay=0.999)
     training.start_from(load_file(options.start))
+    if options.estimator:
+        training.start_from(estimator_of(options.estimator))
     as_it_was = copy.deepcopy(training.ema)
     state = progress.resume()
     if state:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from training.decoder.network import Decoder, DecoderConfig
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-DIAL_RATE = 10
-"""The dial's biases start at zero and have far to go."""
+BIASES = ("dial", "condition")
+BIAS_RATE = 10
+"""The biases of dial and estimate start at zero and have far to go."""
 
 
 def channels_last(module: AnyModule, device: torch.device) -> AnyModule:
@@ -31,9 +32,9 @@ class Training:
         self.ema = copy.deepcopy(self.decoder).requires_grad_(False)
         self.decay = decay
         named = dict(self.decoder.named_parameters())
-        dials = [weight for name, weight in named.items() if name.endswith("dial")]
-        others = [weight for name, weight in named.items() if not name.endswith("dial")]
-        groups = [{"params": others, "times": 1}, {"params": dials, "times": DIAL_RATE}]
+        biases = [weight for name, weight in named.items() if name.endswith(BIASES)]
+        others = [weight for name, weight in named.items() if not name.endswith(BIASES)]
+        groups = [{"params": others, "times": 1}, {"params": biases, "times": BIAS_RATE}]
         self.optimizer = torch.optim.AdamW(groups, lr=0, betas=(0.9, 0.99), weight_decay=1e-5, fused=True)
         self.steps = 0
 
@@ -66,9 +67,9 @@ class Training:
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.decoder.parameters()), 1 - decay)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Begin with another run's EMA weights."""
-        self.decoder.load_state_dict(weights)
-        self.ema.load_state_dict(weights)
+        """Begin with EMA weights of other runs; what they lack stays as it is."""
+        for module in (self.decoder, self.ema):
+            module.load_state_dict({**module.state_dict(), **weights})
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs."""

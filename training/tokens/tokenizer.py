@@ -68,8 +68,8 @@ class Tokenizer(nn.Module):
 
 def packaged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a decoder that was trained on pixels in [0, 1] for pixels in [-1, 1]."""
-    changed = {name: 2 * weights[name] for name in ("conv_out.weight", "conv_out.bias")}
-    return {**weights, **changed, "conv_in.weight": weights["conv_in.weight"] / 2}
+    factors = {"conv_out.weight": 2.0, "conv_out.bias": 2.0, "conv_in.weight": 0.5, "estimator.conv1.weight": 0.5}
+    return {name: values * factors.get(name, 1.0) for name, values in weights.items()}
 
 
 def load_tokenizer(run: Path, config: ModelConfig, decoder: Decoder, dtype: torch.dtype) -> Tokenizer:

@@ -120,9 +120,13 @@ def sinc_kernels(side: int, count: int, draws: Draws) -> Tensor:
 
 
 def add_noise(x: Tensor, strength: Tensor, draws: Draws) -> Tensor:
-    """Gaussian noise of up to 25 of 255 steps at strength 1, grey or coloured, for half the images as of photons."""
+    """Noise of up to 25 of 255 steps at strength 1."""
+    return add_noise_of(x, strength * draws.uniform(len(x), 0.2, 1) * 25 / 255, draws)
+
+
+def add_noise_of(x: Tensor, deviation: Tensor, draws: Draws) -> Tensor:
+    """Gaussian noise of a standard deviation (B) in [0, 1], grey or coloured, for half the images as of photons."""
     count = len(x)
-    deviation = strength * draws.uniform(count, 0.2, 1) * 25 / 255
     is_grey = (draws.uniform(count) < 0.4).view(-1, 1, 1, 1)
     noise = torch.where(is_grey, draws.normal(x[:, :1]), draws.normal(x))
     is_shot = (draws.uniform(count) < 0.5).view(-1, 1, 1, 1)

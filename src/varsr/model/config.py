@@ -99,7 +99,8 @@ class DialConfig:
     """A decoder with a realism dial, in place of the tokenizer's.
 
     It has `width` channels in `blocks` blocks at a quarter of the side. `half` and `full` are
-    the channels at half and at all of the side; the latent joins before block `join`.
+    the channels at half and at all of the side; the latent joins before block `join`. With `estimates`, blocks are
+    biased by as many values that are estimated of an image's degradation.
     """
 
     width: int = 96
@@ -107,6 +108,7 @@ class DialConfig:
     half: int = 48
     full: int = 24
     join: int = 8
+    estimates: int | None = None
 
 
 @dataclass(frozen=True)

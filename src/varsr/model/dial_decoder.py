@@ -14,24 +14,54 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from varsr.model.config import DialConfig, TokenizerConfig
-from varsr.model.layers import Conv2d
+from varsr.model.layers import Conv2d, Linear
 
 FOLD = 4  # pixels along the side of a square that is folded into channels
+DETAIL_GAIN = 8.0
+"""Of what the estimator sees: noise and blocks are small beside the image that they lie on."""
+
+
+class DegradationEstimator(nn.Module):
+    """Estimates how an image is degraded, by noise, by compression or otherwise, from its finest detail.
+
+    Features are averaged over the image. The values have no units: they are what the blocks learned to be biased by.
+    """
+
+    def __init__(self, estimates: int) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(3 * FOLD**2, 32)
+        self.conv2 = Conv2d(32, 64, stride=2)
+        self.conv3 = Conv2d(64, 64, stride=2)
+        self.out = Linear(64, estimates)
+
+    def forward(self, folded: Tensor) -> Tensor:
+        """(B, 48, h, w) -> (B, V) in float32."""
+        detail = folded - F.avg_pool2d(folded, 3, 1, 1, count_include_pad=False)
+        x = F.silu(self.conv1(detail.mul_(DETAIL_GAIN)), inplace=True)
+        x = F.silu(self.conv2(x), inplace=True)
+        estimate: Tensor = self.out(F.silu(self.conv3(x), inplace=True).float().mean((2, 3)))
+        return estimate
 
 
 class DialBlock(nn.Module):
-    """Two convolutions beside an identity. The dial is a learned bias between them, folded into the first one's."""
+    """Two convolutions beside an identity. The dial is a learned bias between them, folded into the first one's.
 
-    def __init__(self, width: int) -> None:
+    With `estimates`, the values that are estimated of an image's degradation bias it too.
+    """
+
+    def __init__(self, width: int, estimates: int | None) -> None:
         super().__init__()
         self.conv1 = Conv2d(width, width)
         self.conv2 = Conv2d(width, width)
         self.dial = nn.Parameter(torch.empty(width))
+        self.condition = nn.Parameter(torch.empty(width, estimates)) if estimates else None
 
-    def forward(self, x: Tensor, realism: float) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
+    def forward(self, x: Tensor, realism: float, estimate: Tensor | None) -> Tensor:
+        """(B, C, h, w) and (B, V) -> (B, C, h, w)."""
         bias = (self.conv1.bias + realism * self.dial).to(x.dtype)
         hidden = F.conv2d(x, self.conv1.weight.to(x.dtype), bias, padding=1)
+        if self.condition is not None and estimate is not None:
+            hidden += F.linear(estimate, self.condition)[:, :, None, None].to(x.dtype)
         out: Tensor = self.conv2(F.silu(hidden, inplace=True))
         return out.add_(x)
 
@@ -60,7 +90,8 @@ class DialDecoder(nn.Module):
         super().__init__()
         self.join = config.join
         self.conv_in = Conv2d(3 * FOLD**2, config.width)
-        self.blocks = nn.ModuleList(DialBlock(config.width) for _ in range(config.blocks))
+        self.estimator = DegradationEstimator(config.estimates) if config.estimates else None
+        self.blocks = nn.ModuleList(DialBlock(config.width, config.estimates) for _ in range(config.blocks))
         self.latent = LatentPath(tokenizer.channels, config.width, (tokenizer.stride // FOLD).bit_length() - 1)
         self.conv_mid = Conv2d(config.width, config.width)
         self.up1 = Conv2d(config.width, config.half)
@@ -70,11 +101,12 @@ class DialDecoder(nn.Module):
     def forward(self, latent: Tensor, upsampled: Tensor, realism: float) -> Tensor:
         """(B, Z, P, P) with its upsampled input (B, 3, H, W) in [-1, 1] -> pixels (B, 3, H, W) in [-1, 1]."""
         folded = F.pixel_unshuffle(upsampled, FOLD).contiguous(memory_format=torch.channels_last)
+        estimate = self.estimator(folded) if self.estimator else None
         x = first = self.conv_in(folded)
         for number, block in enumerate(cast("Iterable[DialBlock]", self.blocks)):
             if number == self.join:
                 x = x + self.latent(latent.contiguous(memory_format=torch.channels_last))
-            x = block(x, realism)
+            x = block(x, realism, estimate)
         x = F.silu(self.conv_mid(x).add_(first), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)

@@ -1,0 +1,67 @@
+"""Before the third stage: the estimator of an image's degradation learns how training's images were degraded.
+
+    python -m training.decoder.estimator photographs/train --validation photographs/validation --run runs/estimator
+
+The third stage trains it on with the decoder; begun with random weights it would tell the decoder nothing for long.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.decoder.data import Photographs, enlarge
+from training.decoder.network import SCALE, DecoderConfig, DegradationEstimator
+from training.progress import RunningMeans, TrainingRun, stage_parser
+
+
+def main() -> None:
+    """Train until the budget is spent."""
+    parser = stage_parser(__doc__, minutes=10, rate=2e-3)
+    parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
+    parser.add_argument("--batch", type=int, default=16)
+    options = parser.parse_args()
+    progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
+    estimator = DegradationEstimator(DecoderConfig().estimates).to(options.device)
+    optimizer = torch.optim.AdamW(estimator.parameters(), lr=0, betas=(0.9, 0.99))
+    state = progress.resume()
+    if state:
+        estimator.load_state_dict(state["estimator"])
+        optimizer.load_state_dict(state["optimizer"])
+    largest = SCALE * (options.side + 8)
+    photographs = Photographs(options.photographs, largest, options.device, seed=progress.step)
+    unseen = Photographs(options.validation, largest, options.device, seed=7).described_pairs(64, options.side)
+
+    def error(small: Tensor, degradation: Tensor) -> Tensor:
+        return F.mse_loss(estimator(F.pixel_unshuffle(enlarge(small) - 0.5, SCALE)), degradation)
+
+    def step() -> dict[str, Tensor]:
+        small, _, degradation = photographs.described_pairs(options.batch, options.side)
+        loss = error(small, degradation)
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = progress.rate(options.rate, warmup=50)
+        optimizer.step()
+        return {"error": loss}
+
+    @torch.no_grad()
+    def keep(means: RunningMeans) -> None:
+        progress.log(**means.read(), unseen=float(error(unseen[0], unseen[2])))
+        progress.save(estimator=copy.deepcopy(estimator.state_dict()), optimizer=optimizer.state_dict())
+
+    progress.train(step, keep)
+
+
+def estimator_of(run: Path) -> dict[str, Tensor]:
+    """The weights that a run has come to, by their names in a decoder."""
+    state = torch.load(run / "state.pt", weights_only=True, map_location="cpu")
+    return {f"estimator.{name}": values for name, values in state["estimator"].items()}
+
+
+if __name__ == "__main__":
+    main()
