@@ -15,6 +15,7 @@ from training.decoder.network import Decoder as TrainedDecoder
 from training.decoder.network import DecoderConfig
 from training.tokens.tokenizer import packaged
 from varsr import Options, Upscaler
+from varsr.choices import DtypeName
 from varsr.model.config import ConfigError, DialConfig, ModelConfig
 from varsr.model.dial_decoder import DialDecoder
 
@@ -81,6 +82,17 @@ def test_the_dial_reaches_the_result(tmp_path: Path, image: Image.Image) -> None
     results = [np.asarray(upscaler.upscale(image, 2, Options(realism=r, corrector=False))) for r in (0.0, 1.0, None)]
     assert not np.array_equal(results[0], results[1])
     assert np.array_equal(results[1], results[2])  # the published preset is at 1
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_narrow_types_estimate_as_float32_does(tmp_path: Path, image: Image.Image, dtype: DtypeName) -> None:
+    write_nano(tmp_path / "model.safetensors", replace(DIAL_LIKE, dial=CONDITIONED))
+    kinds: tuple[DtypeName, DtypeName] = ("fp32", dtype)
+    exact, narrow = (
+        np.asarray(Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu", dtype=kind).upscale(image, 2))
+        for kind in kinds
+    )
+    assert np.abs(exact.astype(int) - narrow).mean() < 4
 
 
 def test_without_a_dial_it_scales_guidance(tmp_path: Path, image: Image.Image) -> None:

@@ -61,7 +61,7 @@ class DialBlock(nn.Module):
         bias = (self.conv1.bias + realism * self.dial).to(x.dtype)
         hidden = F.conv2d(x, self.conv1.weight.to(x.dtype), bias, padding=1)
         if self.condition is not None and estimate is not None:
-            hidden += F.linear(estimate, self.condition)[:, :, None, None].to(x.dtype)
+            hidden += F.linear(estimate, self.condition.to(estimate.dtype))[:, :, None, None].to(x.dtype)
         out: Tensor = self.conv2(F.silu(hidden, inplace=True))
         return out.add_(x)
 
