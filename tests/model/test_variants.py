@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.conftest import CPU, FLOAT32
 from tests.nano import LARGE, MINI_LIKE, write_nano
 from varsr.model.attention import _attend_by_products
 from varsr.model.inference import InferenceConfig
+from varsr.model.layers import Linear
 from varsr.model.sampling import TileNoise
 from varsr.model.tokenizer import Decoder, Upsample
 from varsr.model.transformer import FeedForward
@@ -114,6 +116,23 @@ def test_narrow_weights_compute_what_wide_ones_do(tmp_path: Path) -> None:
         parameter.data = parameter.data.float()
     tiles = torch.rand(1, 3, 32, 32) * 2 - 1
     assert torch.equal(restore(narrow, tiles, 2.0), restore(wide, tiles, 2.0))
+
+
+def test_narrow_weights_serve_inference_and_what_is_not_in_one_thread() -> None:
+    """A thread of its own has no buffer for widened weights yet."""
+    layer = Linear(4, 2)
+    for parameter in layer.parameters():
+        parameter.data = torch.ones_like(parameter).bfloat16()
+
+    def in_both_modes() -> list[list[float]]:
+        x = torch.ones(1, 4)
+        with torch.inference_mode():
+            first = layer(x)
+        with torch.no_grad():
+            return [values.flatten().tolist() for values in (first, layer(x))]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(in_both_modes).result() == [[5.0, 5.0]] * 2
 
 
 def test_gelu_by_the_logistic_function_is_gelu() -> None:

@@ -35,11 +35,11 @@ class DegradationEstimator(nn.Module):
         self.out = Linear(64, estimates)
 
     def forward(self, folded: Tensor) -> Tensor:
-        """(B, 48, h, w) -> (B, V) in float32."""
+        """(B, 48, h, w) -> (B, V)."""
         detail = folded - F.avg_pool2d(folded, 3, 1, 1, count_include_pad=False)
         x = F.silu(self.conv1(detail.mul_(DETAIL_GAIN)), inplace=True)
         x = F.silu(self.conv2(x), inplace=True)
-        estimate: Tensor = self.out(F.silu(self.conv3(x), inplace=True).float().mean((2, 3)))
+        estimate: Tensor = self.out(F.silu(self.conv3(x), inplace=True).mean((2, 3)))
         return estimate
 
 
@@ -61,7 +61,7 @@ class DialBlock(nn.Module):
         bias = (self.conv1.bias + realism * self.dial).to(x.dtype)
         hidden = F.conv2d(x, self.conv1.weight.to(x.dtype), bias, padding=1)
         if self.condition is not None and estimate is not None:
-            hidden += F.linear(estimate, self.condition.to(estimate.dtype))[:, :, None, None].to(x.dtype)
+            hidden += F.linear(estimate, self.condition.to(x.dtype))[:, :, None, None]
         out: Tensor = self.conv2(F.silu(hidden, inplace=True))
         return out.add_(x)
 

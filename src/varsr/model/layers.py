@@ -26,7 +26,8 @@ class _Scratch(threading.local):
     def widen(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
         """`weight` in `dtype`, valid until the next call in this thread."""
         if self.buffer.numel() < weight.numel() or self.buffer.dtype != dtype:
-            self.buffer = torch.empty(weight.numel(), dtype=dtype)
+            with torch.inference_mode(False):  # a buffer made in that mode could not be written to outside of it
+                self.buffer = torch.empty(weight.numel(), dtype=dtype)
         return self.buffer[: weight.numel()].view(weight.shape).copy_(weight)
 
 
