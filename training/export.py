@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from training.design import MINI, PRESET
 from training.tokens.tokenizer import packaged
+from varsr.model.config import DialConfig
 from varsr.upscaling.preset import Preset
 from varsr.weights.checkpoint import check_keys, is_matrix, read_config, write_checkpoint
 
@@ -31,8 +33,9 @@ def main() -> None:
 
     config, weights = read_config(options.start), load_file(options.start)
     if options.decoder:
-        weights |= {f"decoder.{name}": values for name, values in packaged(load_file(options.decoder)).items()}
-        config = replace(config, dial=MINI.dial)
+        decoder = packaged(load_file(options.decoder))
+        weights |= {f"decoder.{name}": values for name, values in decoder.items()}
+        config = replace(config, dial=dial_of(decoder))
     for run in options.runs:
         weights |= ema_of(run)
     tensors = {
@@ -44,6 +47,12 @@ def main() -> None:
     write_checkpoint(options.output, tensors, config)
     options.output.with_suffix(".toml").write_text(preset_text(PRESET))
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
+
+
+def dial_of(decoder: Mapping[str, Tensor]) -> DialConfig:
+    """The sizes of a decoder of today's design, or of one from before it estimated how its input is degraded."""
+    assert MINI.dial is not None
+    return MINI.dial if "blocks.0.condition" in decoder else replace(MINI.dial, estimates=None)
 
 
 def preset_text(preset: Preset) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.nano import DIAL_LIKE, MINI_LIKE, write_nano
+from tests.nano import CONDITIONED, DIAL_LIKE, MINI_LIKE, write_nano
 from training.decoder.network import Decoder as TrainedDecoder
 from training.decoder.network import DecoderConfig
 from training.tokens.tokenizer import packaged
@@ -18,8 +18,6 @@ from varsr import Options, Upscaler
 from varsr.choices import DtypeName
 from varsr.model.config import ConfigError, DialConfig, ModelConfig
 from varsr.model.dial_decoder import DialDecoder
-
-CONDITIONED = DialConfig(width=16, blocks=3, half=8, full=8, join=1, estimates=5)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import CPU, FLOAT32
 from tests.golden import DATA
-from tests.nano import DIAL_LIKE, MINI_LIKE, write_nano
+from tests.nano import CONDITIONED, DIAL_LIKE, MINI_LIKE, write_nano
 from training import export
 from training.decoder import dial, estimator, faithful, keep, refine
 from training.decoder.dial import lattice_loss
@@ -29,11 +29,10 @@ from training.decoder.stage import Training
 from training.decoder.teacher import Teacher
 from training.tokens import batches, grow, join, tokenizer, transformer
 from varsr import Upscaler
-from varsr.model.config import DialConfig, PrefixConfig
+from varsr.model.config import PrefixConfig
 from varsr.weights.checkpoint import is_matrix, load_encoder, load_model
 
 SMALL = DecoderConfig(width=16, blocks=3, half=8, full=8)
-CONDITIONED = DialConfig(width=16, blocks=3, half=8, full=8, join=1, estimates=5)
 TOKENS = replace(
     DIAL_LIKE,
     tokenizer=replace(DIAL_LIKE.tokenizer, stem=8),
@@ -126,12 +125,39 @@ def test_all_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_decoder_without_an_estimator_is_taken_over() -> None:
     """With one whose biases are zero it computes what it did."""
     before, training = Decoder(SMALL), Training(SMALL, CPU, decay=0.9)
-    old = {name: values for name, values in before.state_dict().items() if not name.endswith("condition")}
-    training.start_from({name: values for name, values in old.items() if not name.startswith("estimator")})
+    training.start_from(without_estimates(before))
     enlarged, realism = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 1, 1)
     torch.testing.assert_close(training.decoder(enlarged, realism), before(enlarged, realism))
     with pytest.raises(RuntimeError, match="Unexpected key"):
         training.start_from({"stray": torch.zeros(1)})
+
+
+def test_a_decoder_without_an_estimator_still_serves_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is exported without one, and grown into a model it computes what it did."""
+    before, pixels = Decoder(SMALL), torch.rand(1, 3, 64, 64)
+    small, decoder = tmp_path / "small.safetensors", tmp_path / "decoder.safetensors"
+    write_nano(small, MINI_LIKE)
+    save_file(without_estimates(before), decoder)
+    monkeypatch.setattr(batches, "DecoderConfig", lambda: SMALL)
+    for module in (grow, export):
+        monkeypatch.setattr(module, "MINI", TOKENS)
+    grown, exported = tmp_path / "grown.safetensors", tmp_path / "exported.safetensors"
+    monkeypatch.setattr(sys, "argv", ["grow", str(small), str(decoder), str(grown)])
+    grow.main()
+    with torch.inference_mode():
+        expected = before(pixels, torch.zeros(1, 1, 1, 1)).clamp(0, 1)
+        found = load_model(grown, CPU, FLOAT32).decode(torch.zeros(1, 8, 4, 4), pixels * 2 - 1, 0)
+    torch.testing.assert_close((found + 1) / 2, expected, atol=1e-5, rtol=1e-5)
+    start = tmp_path / "start.safetensors"
+    write_nano(start, replace(TOKENS, dial=DIAL_LIKE.dial))
+    monkeypatch.setattr(sys, "argv", ["export", str(exported), "--start", str(start), "--decoder", str(decoder)])
+    export.main()
+    assert load_model(exported, CPU, FLOAT32).config.dial == DIAL_LIKE.dial
+
+
+def without_estimates(decoder: Decoder) -> dict[str, torch.Tensor]:
+    weights = decoder.state_dict()
+    return {name: values for name, values in weights.items() if "condition" not in name and "estimator" not in name}
 
 
 def test_textures_are_told_apart_wherever_their_grains_lie() -> None:
@@ -221,6 +247,7 @@ def test_a_grown_model_sees_means_of_pixels(tmp_path: Path, monkeypatch: pytest.
     write_nano(small, MINI_LIKE)
     save_file(Decoder(SMALL).state_dict(), tmp_path / "decoder.safetensors")
     monkeypatch.setattr(grow, "MINI", replace(TOKENS))
+    monkeypatch.setattr(batches, "DecoderConfig", lambda: SMALL)
     arguments = [str(path) for path in (small, tmp_path / "decoder.safetensors", grown_path)]
     monkeypatch.setattr(sys, "argv", ["grow", *arguments])
     grow.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +102,11 @@ class Decoder(nn.Module):
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
         return enlarged + self.conv_out(x)
+
+
+def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:
+    """Load weights of other runs; what they lack, as those from before the estimator do, stays as it is."""
+    decoder.load_state_dict({**decoder.state_dict(), **weights})
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

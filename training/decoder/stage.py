@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from training.decoder.network import Decoder, DecoderConfig
+from training.decoder.network import Decoder, DecoderConfig, load_weights
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 BIASES = ("dial", "condition")
@@ -68,8 +68,8 @@ class Training:
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Begin with EMA weights of other runs; what they lack stays as it is."""
-        for module in (self.decoder, self.ema):
-            module.load_state_dict({**module.state_dict(), **weights})
+        load_weights(self.decoder, weights)
+        load_weights(self.ema, weights)
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs."""

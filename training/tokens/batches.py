@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.decoder.data import Photographs, Validation, enlarge
-from training.decoder.network import SCALE, Decoder, DecoderConfig
+from training.decoder.network import SCALE, Decoder, DecoderConfig, load_weights
 from training.decoder.stage import channels_last
 from varsr.evaluation.degradation import Draws, blur, gaussian_kernels, jpeg
 from varsr.model.guidance import NEGATIVE, POSITIVE
@@ -81,7 +81,7 @@ def batch_of(decoder: Decoder, small: Tensor, large: Tensor, labels: Tensor) -> 
 def load_decoder(weights: Path, device: torch.device) -> Decoder:
     """A trained decoder, frozen."""
     decoder = channels_last(Decoder(DecoderConfig()), device)
-    decoder.load_state_dict({name: values.float() for name, values in load_file(weights).items()})
+    load_weights(decoder, load_file(weights))
     return decoder.requires_grad_(False)
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.design import MINI, initialize
+from training.tokens.batches import load_decoder
 from training.tokens.tokenizer import packaged
 from varsr.model.config import ModelConfig
 from varsr.model.dial_decoder import DialDecoder
@@ -43,8 +44,8 @@ def main() -> None:
     initialize(decoder)
     with torch.no_grad():
         decoder.latent.gate.zero_()
-    weights = {name: values.float() for name, values in load_file(options.decoder).items()}
-    decoder.load_state_dict(packaged(weights), strict=False)
+    restoring = load_decoder(options.decoder, torch.device("cpu"))
+    decoder.load_state_dict(packaged(restoring.state_dict()), strict=False)
     tensors |= {f"decoder.{name}": values.detach().contiguous() for name, values in decoder.state_dict().items()}
     write_checkpoint(options.output, tensors, config)
 
