@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 DEFAULT_QUALITY = 95
-DEFAULT_PNG_LEVEL = 6
+DEFAULT_PNG_LEVEL = 4
+"""Half of the time of zlib's default, 6, for files 2 % larger."""
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 RAW_SUFFIXES = (
     ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw", ".nef", ".nrw",
