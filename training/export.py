@@ -52,7 +52,7 @@ def main() -> None:
 def dial_of(decoder: Mapping[str, Tensor]) -> DialConfig:
     """The sizes of a decoder of today's design, or of one from before it estimated how its input is degraded."""
     assert MINI.dial is not None
-    return MINI.dial if "blocks.0.condition" in decoder else replace(MINI.dial, estimates=None)
+    return MINI.dial if "router.weight" in decoder else replace(MINI.dial, estimates=None, experts=None)
 
 
 def preset_text(preset: Preset) -> str:

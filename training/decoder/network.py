@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE
+
 SCALE = 4
-DETAIL_GAIN = 8.0
-"""Of what the estimator sees: noise and blocks are small beside the image that they lie on."""
+COMPRESSION = slice(2, 5)
+"""The estimates of noise and compression, among those of `training.decoder.data.describe`."""
 
 
 @dataclass(frozen=True)
@@ -27,28 +29,50 @@ class DecoderConfig:
     """Channels at the result's side."""
     estimates: int = 5
     """Values that are estimated of an image's degradation, by which the blocks are biased."""
+    experts: int = 1
+    """Sets of weights of which an image's degradation adds shares to those of the blocks from `join` on."""
+    join: int = 8
+    """The block before which the latent of tokens will join."""
+
+
+class Experts(nn.Module):
+    """Weights of which an image's degradation adds shares to those of a convolution, at first none."""
+
+    def __init__(self, width: int, experts: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(experts * width, width, 3, 3))
+
+    def forward(self, x: Tensor, shares: Tensor) -> Tensor:
+        """What they add to the convolution of images: (B, C, h, w) and (B, K) -> (B, C, h, w)."""
+        each = F.conv2d(x, self.weight, padding=1).unflatten(1, (shares.shape[1], -1))
+        return (each * shares.to(each.dtype)[:, :, None, None, None]).sum(1)
 
 
 class Block(nn.Module):
-    """Two convolutions beside an identity. The dial and the estimated degradation bias what lies between them."""
+    """Two convolutions beside an identity. The dial and the estimated degradation bias what lies between them.
 
-    def __init__(self, width: int, estimates: int) -> None:
+    With experts, each image has convolutions of its own: shares of the experts are added to the weights.
+    """
+
+    def __init__(self, width: int, estimates: int, experts: int) -> None:
         super().__init__()
         self.conv1 = _conv(width, width)
         self.conv2 = _conv(width, width)
         self.dial = nn.Parameter(torch.zeros(width))
         self.condition = nn.Parameter(torch.zeros(width, estimates))
+        self.experts1 = Experts(width, experts) if experts else None
+        self.experts2 = Experts(width, experts) if experts else None
         for conv, gain in ((self.conv1, 1.0), (self.conv2, 0.1)):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data *= gain
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
 
-    def forward(self, x: Tensor, realism: Tensor, estimate: Tensor) -> Tensor:
-        """(B, C, h, w), (B, 1, 1, 1) and (B, V) -> (B, C, h, w)."""
+    def forward(self, x: Tensor, realism: Tensor, estimate: Tensor, shares: Tensor) -> Tensor:
+        """(B, C, h, w), (B, 1, 1, 1), (B, V) and (B, K) -> (B, C, h, w)."""
         bias = realism * self.dial.view(1, -1, 1, 1) + F.linear(estimate, self.condition)[:, :, None, None]
-        hidden = self.conv1(x) + bias.to(x.dtype)
-        return x + self.conv2(F.silu(hidden, inplace=True))
+        hidden = _convolved(x, self.conv1, self.experts1, shares) + bias.to(x.dtype)
+        return x + _convolved(F.silu(hidden, inplace=True), self.conv2, self.experts2, shares)
 
 
 class DegradationEstimator(nn.Module):
@@ -67,7 +91,7 @@ class DegradationEstimator(nn.Module):
         x = F.silu(self.conv1(DETAIL_GAIN * detail))
         x = F.silu(self.conv2(x))
         estimate: Tensor = self.out(F.silu(self.conv3(x)).float().mean((2, 3)))
-        return estimate
+        return estimate.clamp(LOWEST_ESTIMATE, HIGHEST_ESTIMATE)
 
 
 class Decoder(nn.Module):
@@ -82,11 +106,18 @@ class Decoder(nn.Module):
         self.config = config
         self.conv_in = _conv(3 * SCALE**2, config.width)
         self.estimator = DegradationEstimator(config.estimates)
-        self.blocks = nn.ModuleList(Block(config.width, config.estimates) for _ in range(config.blocks))
+        self.router = nn.Linear(config.estimates, config.experts)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.estimates, config.experts if number >= config.join else 0)
+            for number in range(config.blocks)
+        )
         self.conv_mid = _conv(config.width, config.width)
         self.up1 = _conv(config.width, config.half)
         self.up2 = _conv(config.half, config.full)
         self.conv_out = _conv(config.full, 3)
+        nn.init.zeros_(self.router.weight)
+        self.router.weight.data[:, COMPRESSION] = 3.0  # a good guess; the share of a clean image is small then
+        nn.init.constant_(self.router.bias, -1.0)
         self.conv_out.weight.data *= 0.1
         assert self.conv_out.bias is not None
         nn.init.zeros_(self.conv_out.bias)
@@ -95,9 +126,10 @@ class Decoder(nn.Module):
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
         folded = F.pixel_unshuffle(enlarged - 0.5, SCALE)
         estimate = self.estimator(folded)
+        shares = self.router(estimate).sigmoid()
         x = first = self.conv_in(folded)
         for block in self.blocks:
-            x = block(x, realism, estimate)
+            x = block(x, realism, estimate, shares)
         x = F.silu(first + self.conv_mid(x), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
@@ -107,6 +139,11 @@ class Decoder(nn.Module):
 def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:
     """Load weights of other runs; what they lack, as those from before the estimator do, stays as it is."""
     decoder.load_state_dict({**decoder.state_dict(), **weights})
+
+
+def _convolved(x: Tensor, conv: nn.Conv2d, experts: Experts | None, shares: Tensor) -> Tensor:
+    convolved: Tensor = conv(x)
+    return convolved if experts is None else convolved + experts(x, shares)
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -7,8 +7,8 @@ Both ends of the dial share the weights, so that the first stage alone would und
 in the decoder as it was is added, above `LOWEST`, to what the decoder now makes at realism 0: the target is determined
 by the input, so that a plain loss of pixels can hold on to it, without teacher, features and discriminator.
 
-With `--estimator` it starts from a trained estimator of an image's degradation. What is estimated biases the blocks,
-by nothing at first.
+With `--estimator` it starts from a trained estimator of an image's degradation. What is estimated biases the blocks
+and adds shares of the experts to their weights, at first nothing.
 """
 
 from __future__ import annotations

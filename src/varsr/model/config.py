@@ -100,7 +100,8 @@ class DialConfig:
 
     It has `width` channels in `blocks` blocks at a quarter of the side. `half` and `full` are
     the channels at half and at all of the side; the latent joins before block `join`. With `estimates`, blocks are
-    biased by as many values that are estimated of an image's degradation.
+    biased by as many values that are estimated of an image's degradation. With `experts`, these values add shares of as
+    many sets of weights to those of the blocks from `join` on.
     """
 
     width: int = 96
@@ -109,6 +110,7 @@ class DialConfig:
     full: int = 24
     join: int = 8
     estimates: int | None = None
+    experts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ class ModelConfig:
         stride = self.tokenizer.stride
         if self.dial is not None and (stride < 4 or stride & (stride - 1) or not self.dial.join < self.dial.blocks):
             yield f"a decoder with a dial needs a stride of 4, 8, 16 ..., not {stride}, and a join within its blocks"
+        if self.dial is not None and self.dial.experts and not self.dial.estimates:
+            yield "a decoder with experts needs estimates"
         if self.corrector.frequencies % 2:
             yield "the corrector's frequencies must be even in number"
 

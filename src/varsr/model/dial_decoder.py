@@ -19,12 +19,15 @@ from varsr.model.layers import Conv2d, Linear
 FOLD = 4  # pixels along the side of a square that is folded into channels
 DETAIL_GAIN = 8.0
 """Of what the estimator sees: noise and blocks are small beside the image that they lie on."""
+LOWEST_ESTIMATE, HIGHEST_ESTIMATE = -1.0, 2.0
+"""Images of training have estimates of about 0 to 1."""
 
 
 class DegradationEstimator(nn.Module):
     """Estimates how an image is degraded, by noise, by compression or otherwise, from its finest detail.
 
     Features are averaged over the image. The values have no units: they are what the blocks learned to be biased by.
+    They are bounded, so that an image unlike any of training biases the blocks no further than those did.
     """
 
     def __init__(self, estimates: int) -> None:
@@ -40,30 +43,54 @@ class DegradationEstimator(nn.Module):
         x = F.silu(self.conv1(detail.mul_(DETAIL_GAIN)), inplace=True)
         x = F.silu(self.conv2(x), inplace=True)
         estimate: Tensor = self.out(F.silu(self.conv3(x), inplace=True).mean((2, 3)))
-        return estimate
+        return estimate.clamp(LOWEST_ESTIMATE, HIGHEST_ESTIMATE)
+
+
+class Experts(nn.Module):
+    """Weights of which an image's degradation adds shares to those of a convolution (CondConv; Yang et al. 2019)."""
+
+    def __init__(self, width: int, experts: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(experts * width, width, 3, 3))
+
+    def added_to(self, weight: Tensor, shares: Tensor) -> Tensor:
+        """(C, C, 3, 3) and (B, K) -> a weight for each image (B, C, C, 3, 3), in the type of the shares."""
+        experts = self.weight.float().unflatten(0, (shares.shape[1], -1))
+        return (weight.float() + torch.einsum("bk,koihw->boihw", shares.float(), experts)).to(shares.dtype)
 
 
 class DialBlock(nn.Module):
     """Two convolutions beside an identity. The dial is a learned bias between them, folded into the first one's.
 
-    With `estimates`, the values that are estimated of an image's degradation bias it too.
+    With `estimates`, the values that are estimated of an image's degradation bias it too. With `experts`, each image
+    has weights of its own.
     """
 
-    def __init__(self, width: int, estimates: int | None) -> None:
+    def __init__(self, width: int, estimates: int | None, experts: int | None) -> None:
         super().__init__()
         self.conv1 = Conv2d(width, width)
         self.conv2 = Conv2d(width, width)
         self.dial = nn.Parameter(torch.empty(width))
         self.condition = nn.Parameter(torch.empty(width, estimates)) if estimates else None
+        self.experts1 = Experts(width, experts) if experts else None
+        self.experts2 = Experts(width, experts) if experts else None
 
-    def forward(self, x: Tensor, realism: float, estimate: Tensor | None) -> Tensor:
-        """(B, C, h, w) and (B, V) -> (B, C, h, w)."""
-        bias = (self.conv1.bias + realism * self.dial).to(x.dtype)
-        hidden = F.conv2d(x, self.conv1.weight.to(x.dtype), bias, padding=1)
+    def forward(self, x: Tensor, realism: float, estimate: Tensor | None, shares: Tensor | None) -> Tensor:
+        """(B, C, h, w), (B, V) and (B, K) -> (B, C, h, w)."""
+        bias = self.conv1.bias + realism * self.dial
+        hidden = _convolved(x, self.conv1.weight, bias, self.experts1, shares)
         if self.condition is not None and estimate is not None:
             hidden += F.linear(estimate, self.condition.to(x.dtype))[:, :, None, None]
-        out: Tensor = self.conv2(F.silu(hidden, inplace=True))
-        return out.add_(x)
+        hidden = F.silu(hidden, inplace=True)
+        return _convolved(hidden, self.conv2.weight, self.conv2.bias, self.experts2, shares).add_(x)
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor, experts: Experts | None, shares: Tensor | None) -> Tensor:
+    """Images (B, C, h, w) by a weight that they have in common or, with experts, each by its own."""
+    if experts is None or shares is None:
+        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1)
+    weights = experts.added_to(weight, shares)
+    return torch.cat([F.conv2d(x[i : i + 1], own, bias.to(x.dtype), padding=1) for i, own in enumerate(weights)])
 
 
 class LatentPath(nn.Module):
@@ -91,7 +118,11 @@ class DialDecoder(nn.Module):
         self.join = config.join
         self.conv_in = Conv2d(3 * FOLD**2, config.width)
         self.estimator = DegradationEstimator(config.estimates) if config.estimates else None
-        self.blocks = nn.ModuleList(DialBlock(config.width, config.estimates) for _ in range(config.blocks))
+        self.router = Linear(config.estimates, config.experts) if config.estimates and config.experts else None
+        self.blocks = nn.ModuleList(
+            DialBlock(config.width, config.estimates, config.experts if number >= config.join else None)
+            for number in range(config.blocks)
+        )
         self.latent = LatentPath(tokenizer.channels, config.width, (tokenizer.stride // FOLD).bit_length() - 1)
         self.conv_mid = Conv2d(config.width, config.width)
         self.up1 = Conv2d(config.width, config.half)
@@ -102,11 +133,12 @@ class DialDecoder(nn.Module):
         """(B, Z, P, P) with its upsampled input (B, 3, H, W) in [-1, 1] -> pixels (B, 3, H, W) in [-1, 1]."""
         folded = F.pixel_unshuffle(upsampled, FOLD).contiguous(memory_format=torch.channels_last)
         estimate = self.estimator(folded) if self.estimator else None
+        shares = self.router(estimate).sigmoid() if self.router else None
         x = first = self.conv_in(folded)
         for number, block in enumerate(cast("Iterable[DialBlock]", self.blocks)):
             if number == self.join:
                 x = x + self.latent(latent.contiguous(memory_format=torch.channels_last))
-            x = block(x, realism, estimate)
+            x = block(x, realism, estimate, shares)
         x = F.silu(self.conv_mid(x).add_(first), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
