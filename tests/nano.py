@@ -36,7 +36,7 @@ MINI_LIKE = replace(
     prefix=PrefixConfig((8, 8), stem=4),
 )
 DIAL_LIKE = replace(MINI_LIKE, dial=DialConfig(width=16, blocks=3, half=8, full=8, join=1))
-CONDITIONED = DialConfig(width=16, blocks=3, half=8, full=8, join=1, estimates=5, experts=2)
+CONDITIONED = DialConfig(width=16, blocks=3, half=8, full=8, join=1, estimates=3, experts=2)
 LARGE = replace(NANO, transformer=replace(NANO.transformer, width=544, depth=1))  # just so large that it is not small
 
 

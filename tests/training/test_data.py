@@ -10,7 +10,16 @@ import torch
 from PIL import Image
 
 from tests.golden import DATA
-from training.decoder.data import Compression, Photographs, Validation, enlarge, psnr_y, structure_loss
+from training.decoder.data import (
+    Compression,
+    Described,
+    Photographs,
+    Validation,
+    enlarge,
+    psnr_y,
+    soften,
+    structure_loss,
+)
 from training.photographs import is_photographic, licence_of, split_of
 from training.repositories import TABLE, Listed, collect, listed
 from varsr.evaluation.degradation import Draws
@@ -104,3 +113,18 @@ def test_every_listed_photograph_has_a_licence() -> None:
     rows = listed(TABLE)
     assert len({(row.repository, row.file) for row in rows}) == len(rows) == 68
     assert all(row.licence and row.repository.count("/") == 1 for row in rows)
+
+
+def test_estimates_err_on_images_that_are_described_alone() -> None:
+    described = Described(torch.zeros(2, 3), torch.tensor([True, False]))
+    assert float(described.error(torch.tensor([[1.0, 1, 1], [9, 9, 9]]))) == 1
+    assert float(Described(torch.zeros(1, 3), torch.tensor([False])).error(torch.ones(1, 3))) == 0
+
+
+def test_only_some_images_are_softened(folder: Path) -> None:
+    photographs = Photographs([folder], 96, CPU, seed=3)
+    small = photographs.crops(16, 16)
+    soft = soften(small, photographs.draws)
+    same = (soft == small).all((1, 2, 3))
+    assert 0 < same.sum() < 16
+    assert (soft[~same].var((2, 3)) < small[~same].var((2, 3)) + 1e-4).all()

@@ -15,14 +15,25 @@ from PIL import Image
 from torch import Tensor
 
 from training.decoder.network import SCALE
-from varsr.evaluation.degradation import Draws, add_noise_of, degrade, eight_bits, jpeg, reduce
+from varsr.evaluation.degradation import (
+    Draws,
+    add_noise_of,
+    blur,
+    degrade,
+    eight_bits,
+    gaussian_kernels,
+    jpeg,
+    reduce,
+)
 from varsr.evaluation.metrics.fidelity import ssim_map
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
-CLEAN_SHARE = 0.3
-COMPRESSED_SHARE = 0.5
+CLEAN_SHARE = 0.25
+COMPRESSED_SHARE = 0.6
 """Of crops that are only reduced, grained and compressed, as the small copy of a good photograph on a web site is."""
+USUAL_SHARE = 0.65
+"""Of these, crops with the noise and the quality that are most often met."""
 _LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # BT.601, 16 to 235
 
 
@@ -58,8 +69,8 @@ class Photographs:
         small, large, _ = self.described_pairs(count, side)
         return small, large
 
-    def described_pairs(self, count: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Small and large crops as `pairs`, and what `describe` says of how they were degraded."""
+    def described_pairs(self, count: int, side: int) -> tuple[Tensor, Tensor, Described]:
+        """Small and large crops as `pairs`, and how the small ones were compressed."""
         large = self.crops(count, SCALE * (side + 2 * MARGIN))
         strength = self.draws.uniform(count) ** 0.65
         kind = self.draws.uniform(count)
@@ -68,7 +79,7 @@ class Photographs:
         small, large = cropped_pair(large, strength, ~is_degraded, self.draws)
         compression = Compression.drawn(strength, self.draws)
         small = torch.where(is_compressed.view(-1, 1, 1, 1), compression.of(small, self.draws), small)
-        return small, large, describe(is_degraded, is_compressed, strength, compression)
+        return small, large, Described(compression.described() * is_compressed[:, None], ~is_degraded)
 
 
 class Validation:
@@ -140,29 +151,44 @@ class Compression:
 
     @classmethod
     def drawn(cls, strength: Tensor, draws: Draws) -> Compression:
-        """Half of the images by their strength, half with the noise and the quality that are most often met."""
+        """Some images by their strength, the others with the noise and the quality that are most often met."""
         count, by_strength = len(strength), cls.by_strength(strength, draws)
-        is_usual = draws.uniform(count) < 0.5
+        is_usual = draws.uniform(count) < USUAL_SHARE
         return cls(
             torch.where(is_usual, draws.uniform(count, 4, 12) / 255, by_strength.deviation),
             torch.where(is_usual, draws.uniform(count, 35, 65), by_strength.quality),
         )
+
+    def described(self) -> Tensor:
+        """As the values (B, 3) of `Described`."""
+        noise, loss = self.deviation * 255 / 8, (100 - self.quality) / 50
+        return torch.stack([torch.ones_like(noise), noise, loss], dim=1)
 
     def of(self, small: Tensor, draws: Draws) -> Tensor:
         """Small images (B, 3, h, w) with this noise and JPEG."""
         return eight_bits(jpeg(eight_bits(add_noise_of(small, self.deviation, draws)), self.quality, draws))
 
 
-def describe(is_degraded: Tensor, is_compressed: Tensor, strength: Tensor, compression: Compression) -> Tensor:
-    """The degradation of small images (B) as the 5 values (B, V) of about 0 to 1 that an estimator learns."""
-    values = (
-        is_degraded,
-        is_degraded * strength,
-        is_compressed,
-        is_compressed * compression.deviation * 255 / 8,
-        is_compressed * (100 - compression.quality) / 50,
-    )
-    return torch.stack([value.float() for value in values], dim=1)
+@dataclass(frozen=True)
+class Described:
+    """What an estimator learns of small images (B)."""
+
+    values: Tensor
+    """Of about 0 to 1 (B, 3): compressed or not, the noise, the compression; 0 for images that are only reduced."""
+    is_known: Tensor
+    """False (B) for images that were degraded in many steps: no 3 values describe these."""
+
+    def error(self, estimates: Tensor) -> Tensor:
+        """The mean square of what estimates (B, 3) of the known images err by."""
+        squares = (estimates - self.values).square().mean(1)
+        return (squares * self.is_known).sum() / self.is_known.sum().clamp(min=1)
+
+
+def soften(small: Tensor, draws: Draws) -> Tensor:
+    """Half of small images (B, 3, h, w) blurred by up to a pixel, as photographs at their full size often are."""
+    kernels = gaussian_kernels(7, small.new_full((len(small),), 1.0), draws)
+    is_soft = draws.uniform(len(small)) < 0.5
+    return torch.where(is_soft.view(-1, 1, 1, 1), eight_bits(blur(small, kernels)), small)
 
 
 def _read(file: Path) -> list[NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""Before the third stage: the estimator of an image's degradation learns how training's images were degraded.
+"""Before the third stage: the estimator of an image's degradation learns how training's images were compressed.
 
     python -m training.decoder.estimator photographs/train --validation photographs/validation --run runs/estimator
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.decoder.data import Photographs, enlarge
+from training.decoder.data import Described, Photographs, enlarge
 from training.decoder.network import SCALE, DecoderConfig, DegradationEstimator
 from training.progress import RunningMeans, TrainingRun, stage_parser
 
@@ -36,12 +36,12 @@ def main() -> None:
     photographs = Photographs(options.photographs, largest, options.device, seed=progress.step)
     unseen = Photographs(options.validation, largest, options.device, seed=7).described_pairs(64, options.side)
 
-    def error(small: Tensor, degradation: Tensor) -> Tensor:
-        return F.mse_loss(estimator(F.pixel_unshuffle(enlarge(small) - 0.5, SCALE)), degradation)
+    def error(small: Tensor, described: Described) -> Tensor:
+        return described.error(estimator(F.pixel_unshuffle(enlarge(small) - 0.5, SCALE)))
 
     def step() -> dict[str, Tensor]:
-        small, _, degradation = photographs.described_pairs(options.batch, options.side)
-        loss = error(small, degradation)
+        small, _, described = photographs.described_pairs(options.batch, options.side)
+        loss = error(small, described)
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:

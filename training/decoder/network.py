@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE
 
 SCALE = 4
-COMPRESSION = slice(2, 5)
-"""The estimates of noise and compression, among those of `training.decoder.data.describe`."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,8 @@ class DecoderConfig:
     """Channels at half of the result's side."""
     full: int = 24
     """Channels at the result's side."""
-    estimates: int = 5
-    """Values that are estimated of an image's degradation, by which the blocks are biased."""
+    estimates: int = 3
+    """Values that are estimated of an image's compression, by which the blocks are biased."""
     experts: int = 1
     """Sets of weights of which an image's degradation adds shares to those of the blocks from `join` on."""
     join: int = 8
@@ -115,12 +113,16 @@ class Decoder(nn.Module):
         self.up1 = _conv(config.width, config.half)
         self.up2 = _conv(config.half, config.full)
         self.conv_out = _conv(config.full, 3)
-        nn.init.zeros_(self.router.weight)
-        self.router.weight.data[:, COMPRESSION] = 3.0  # a good guess; the share of a clean image is small then
-        nn.init.constant_(self.router.bias, -1.0)
+        nn.init.constant_(self.router.weight, 3.0)
+        nn.init.constant_(self.router.bias, -3.5)  # the share of an image that is only reduced is small then
         self.conv_out.weight.data *= 0.1
         assert self.conv_out.bias is not None
         nn.init.zeros_(self.conv_out.bias)
+
+    def estimate(self, enlarged: Tensor) -> Tensor:
+        """The degradation (B, V) of enlarged images (B, 3, 4h, 4w) in [0, 1]."""
+        estimate: Tensor = self.estimator(F.pixel_unshuffle(enlarged - 0.5, SCALE))
+        return estimate
 
     def forward(self, enlarged: Tensor, realism: Tensor) -> Tensor:
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""

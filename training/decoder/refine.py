@@ -5,7 +5,8 @@
 
 Both ends of the dial share the weights, so that the first stage alone would undo the second. Here what realism added
 in the decoder as it was is added, above `LOWEST`, to what the decoder now makes at realism 0: the target is determined
-by the input, so that a plain loss of pixels can hold on to it, without teacher, features and discriminator.
+by the input, so that a plain loss of pixels can hold on to it, without teacher, features and discriminator. It needs no
+ground truth either, so that inputs may be softer than any that are reduced from something larger.
 
 With `--estimator` it starts from a trained estimator of an image's degradation. What is estimated biases the blocks
 and adds shares of the experts to their weights, at first nothing.
@@ -20,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training.decoder.data import Photographs, Validation, enlarge, pixel_loss, structure_loss
+from training.decoder.data import Photographs, Validation, enlarge, pixel_loss, soften, structure_loss
 from training.decoder.estimator import estimator_of
 from training.decoder.network import SCALE, DecoderConfig
 from training.decoder.stage import Training
@@ -30,6 +31,8 @@ LOWEST = 0.7
 """Realism from which results are held; below, the dial goes evenly from what is learned to what is held."""
 STRUCTURE_WEIGHT = 0.4
 """Of 1 - SSIM beside the loss of pixels: about 2.5 times as much as it."""
+ESTIMATION_WEIGHT = 0.05
+"""Of what the estimator errs by: without it the estimates drift away from what the experts are told apart by."""
 
 
 def main() -> None:
@@ -57,21 +60,23 @@ def main() -> None:
     held = slice(options.faithful, None)
 
     def step() -> dict[str, Tensor]:
-        small, large = photographs.pairs(options.faithful + options.held, options.side)
-        realism = LOWEST + (1 - LOWEST) * torch.rand(len(small), 1, 1, 1, device=device)
+        small, large, described = photographs.described_pairs(options.faithful, options.side)
+        others, _ = photographs.pairs(options.held, options.side)
+        enlarged = enlarge(torch.cat([small, soften(others, photographs.draws)]))
+        realism = LOWEST + (1 - LOWEST) * torch.rand(len(enlarged), 1, 1, 1, device=device)
         realism[faithful] = 0
-        enlarged = enlarge(small)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             at_zero = torch.zeros_like(realism[held])
             added = as_it_was(enlarged[held], realism[held]) - as_it_was(enlarged[held], at_zero)
             target = training.ema(enlarged[held], at_zero).float() + added
         restored = training.restore(enlarged, realism).float()
-        pixels = pixel_loss(restored[faithful], large[faithful]).mean()
-        structure = structure_loss(restored[faithful], large[faithful]).mean()
+        estimation = described.error(training.decoder.estimate(enlarged[faithful]))
+        pixels = pixel_loss(restored[faithful], large).mean()
+        structure = structure_loss(restored[faithful], large).mean()
         drift = pixel_loss(restored[held], target).mean()
-        (pixels + STRUCTURE_WEIGHT * structure + drift).backward()
+        (pixels + STRUCTURE_WEIGHT * structure + drift + ESTIMATION_WEIGHT * estimation).backward()
         training.step(progress.rate(options.rate))
-        return {"pixels": pixels, "structure": structure, "drift": drift}
+        return {"pixels": pixels, "structure": structure, "drift": drift, "estimation": estimation}
 
     def keep(means: RunningMeans) -> None:
         gains = {

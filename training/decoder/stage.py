@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from training.decoder.network import Decoder, DecoderConfig, load_weights
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-BIASES = ("dial", "condition")
+BIASES = ("dial", "condition", "router.weight", "router.bias")
 BIAS_RATE = 10
-"""The biases of dial and estimate start at zero and have far to go."""
+"""The biases of dial and estimate start at zero and have far to go, and so have the shares of experts."""
 
 
 def channels_last(module: AnyModule, device: torch.device) -> AnyModule:
