@@ -171,7 +171,7 @@ class Compression:
 
 @dataclass(frozen=True)
 class Described:
-    """What an estimator learns of small images (B)."""
+    """The targets of an estimator for small images (B)."""
 
     values: Tensor
     """Of about 0 to 1 (B, 3): compressed or not, the noise, the compression; 0 for images that are only reduced."""

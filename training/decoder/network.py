@@ -41,7 +41,7 @@ class Experts(nn.Module):
         self.weight = nn.Parameter(torch.zeros(experts * width, width, 3, 3))
 
     def forward(self, x: Tensor, shares: Tensor) -> Tensor:
-        """What they add to the convolution of images: (B, C, h, w) and (B, K) -> (B, C, h, w)."""
+        """Convolve images, each with its shares of these weights: (B, C, h, w) and (B, K) -> (B, C, h, w)."""
         each = F.conv2d(x, self.weight, padding=1).unflatten(1, (shares.shape[1], -1))
         return (each * shares.to(each.dtype)[:, :, None, None, None]).sum(1)
 
