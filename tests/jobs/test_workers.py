@@ -43,7 +43,7 @@ def start(environment: dict[str, str], nano: Path, tmp_path: Path) -> Iterator[S
     def begin(*arguments: str | Path, **more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "varsr", "upscale", "-m", str(nano), "-s", "1", "--dtype", "fp32"]
         command += map(str, arguments)
-        settings = environment | {"VARSR_WORKER_PATIENCE": "4"} | more
+        settings = environment | more
         process = subprocess.Popen(
             command, cwd=tmp_path, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -112,7 +112,8 @@ def test_two_workers_write_the_same_bytes_as_one(start: Start, album: Path, tmp_
 def test_a_worker_that_dies_or_stops_costs_nothing(
     start: Start, album: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "-s", "4", OMP_NUM_THREADS="1")
+    settings = {"OMP_NUM_THREADS": "1", "VARSR_WORKER_PATIENCE": "10"}  # longer than a worker takes to start
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "-s", "4", **settings)
     wait_for(lambda: len(names(tmp_path / "out")) >= 3)
     victim = children(process.pid)[0]
     os.kill(victim, number)
