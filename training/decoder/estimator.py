@@ -11,11 +11,10 @@ import copy
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from training.decoder.data import Described, Photographs, enlarge
-from training.decoder.network import SCALE, DecoderConfig, DegradationEstimator
+from training.decoder.network import SCALE, DecoderConfig, DegradationEstimator, folded
 from training.progress import RunningMeans, TrainingRun, stage_parser
 
 
@@ -37,7 +36,7 @@ def main() -> None:
     unseen = Photographs(options.validation, largest, options.device, seed=7).described_pairs(64, options.side)
 
     def error(small: Tensor, described: Described) -> Tensor:
-        return described.error(estimator(F.pixel_unshuffle(enlarge(small) - 0.5, SCALE)))
+        return described.error(estimator(folded(enlarge(small))))
 
     def step() -> dict[str, Tensor]:
         small, _, described = photographs.described_pairs(options.batch, options.side)

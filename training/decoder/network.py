@@ -121,21 +121,26 @@ class Decoder(nn.Module):
 
     def estimate(self, enlarged: Tensor) -> Tensor:
         """The degradation (B, V) of enlarged images (B, 3, 4h, 4w) in [0, 1]."""
-        estimate: Tensor = self.estimator(F.pixel_unshuffle(enlarged - 0.5, SCALE))
+        estimate: Tensor = self.estimator(folded(enlarged))
         return estimate
 
     def forward(self, enlarged: Tensor, realism: Tensor) -> Tensor:
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
-        folded = F.pixel_unshuffle(enlarged - 0.5, SCALE)
-        estimate = self.estimator(folded)
+        squares = folded(enlarged)
+        estimate = self.estimator(squares)
         shares = self.router(estimate).sigmoid()
-        x = first = self.conv_in(folded)
+        x = first = self.conv_in(squares)
         for block in self.blocks:
             x = block(x, realism, estimate, shares)
         x = F.silu(first + self.conv_mid(x), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
         return enlarged + self.conv_out(x)
+
+
+def folded(enlarged: Tensor) -> Tensor:
+    """(B, 3, 4h, 4w) in [0, 1] -> (B, 48, h, w) about zero."""
+    return F.pixel_unshuffle(enlarged - 0.5, SCALE)
 
 
 def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:

@@ -27,7 +27,7 @@ class DegradationEstimator(nn.Module):
     """Estimates how an image is degraded, by noise, by compression or otherwise, from its finest detail.
 
     Features are averaged over the image. The values have no units: they are what the blocks learned to be biased by.
-    They are bounded, so that an image unlike any of training biases the blocks no further than those did.
+    They are bounded, so that an image unlike any of training biases the blocks little further than those did.
     """
 
     def __init__(self, estimates: int) -> None:
