@@ -33,7 +33,7 @@ def upscaler_of(config: ModelConfig, folder: Path) -> Upscaler:
 @pytest.mark.parametrize("realism", [0.0, 0.3, 1.0])
 def test_it_computes_what_training_does(realism: float) -> None:
     """Training's network takes pixels in [0, 1]; without its latent this one is the same for pixels in [-1, 1]."""
-    trained = TrainedDecoder(DecoderConfig(width=16, blocks=3, half=8, full=8, join=1, experts=2)).eval()
+    trained = TrainedDecoder(DecoderConfig(width=16, blocks=3, half=8, full=8, experts=2)).eval()
     for name, parameter in trained.named_parameters():
         if name.endswith(("dial", "condition", "router.weight")):
             torch.nn.init.normal_(parameter)
@@ -52,11 +52,9 @@ def test_it_computes_what_training_does(realism: float) -> None:
     torch.testing.assert_close((found + 1) / 2, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "without", [replace(CONDITIONED, experts=None), replace(CONDITIONED, experts=None, estimates=None)]
-)
-def test_estimates_change_each_image_by_itself(without: DialConfig) -> None:
+def test_it_adapts_to_each_image_by_itself() -> None:
     """An image comes out alike beside another one, whose estimate differs."""
+    without = replace(CONDITIONED, experts=None, estimates=None)
     decoder, plain = (DialDecoder(config, DIAL_LIKE.tokenizer) for config in (CONDITIONED, without))
     with torch.inference_mode():
         for parameter in decoder.parameters():
@@ -114,5 +112,6 @@ def test_its_configuration_travels() -> None:
     assert ModelConfig.from_json(DIAL_LIKE.to_json()) == DIAL_LIKE
     with pytest.raises(ConfigError, match="join within its blocks"):
         replace(DIAL_LIKE, dial=DialConfig(blocks=2, join=2))
-    with pytest.raises(ConfigError, match="experts needs estimates"):
-        replace(DIAL_LIKE, dial=DialConfig(experts=1))
+    for dial in (DialConfig(experts=1), DialConfig(estimates=3)):
+        with pytest.raises(ConfigError, match="experts and estimates, or neither"):
+            replace(DIAL_LIKE, dial=dial)

@@ -13,11 +13,11 @@ from tests.golden import DATA
 from training.decoder.data import (
     Compression,
     Described,
+    Mixture,
     Photographs,
     Validation,
     enlarge,
     psnr_y,
-    soften,
     structure_loss,
 )
 from training.photographs import is_photographic, licence_of, split_of
@@ -121,10 +121,13 @@ def test_estimates_err_on_images_that_are_described_alone() -> None:
     assert float(Described(torch.zeros(1, 3), torch.tensor([False])).error(torch.ones(1, 3))) == 0
 
 
-def test_only_some_images_are_softened(folder: Path) -> None:
-    photographs = Photographs([folder], 96, CPU, seed=3)
-    small = photographs.crops(16, 16)
-    soft = soften(small, photographs.draws)
-    same = (soft == small).all((1, 2, 3))
-    assert 0 < same.sum() < 16
-    assert (soft[~same].var((2, 3)) < small[~same].var((2, 3)) + 1e-4).all()
+def test_crops_are_mixed_as_asked_for(folder: Path) -> None:
+    """Crops that are only reduced are those that bicubic interpolation makes of the large ones."""
+    clean = Photographs([folder], 96, CPU, seed=3, mixture=Mixture(clean=1, compressed=0)).described_pairs(8, 16)
+    compressed = Photographs([folder], 96, CPU, 3, Mixture(clean=0, compressed=1)).described_pairs(8, 16)
+    degraded = Photographs([folder], 96, CPU, 3, Mixture(clean=0, compressed=0)).described_pairs(8, 16)
+    assert torch.equal(clean[2].values, torch.zeros(8, 3))
+    assert torch.equal(compressed[2].values[:, 0], torch.ones(8))
+    assert not degraded[2].is_known.any()
+    errors = [float((enlarge(small) - large).abs().mean()) for small, large, _ in (clean, compressed)]
+    assert errors[0] < errors[1]

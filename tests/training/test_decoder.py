@@ -32,7 +32,7 @@ from varsr import Upscaler
 from varsr.model.config import PrefixConfig
 from varsr.weights.checkpoint import is_matrix, load_encoder, load_model
 
-SMALL = DecoderConfig(width=16, blocks=3, half=8, full=8, join=1, experts=2)
+SMALL = DecoderConfig(width=16, blocks=3, half=8, full=8, experts=2)
 TOKENS = replace(
     DIAL_LIKE,
     tokenizer=replace(DIAL_LIKE.tokenizer, stem=8),
@@ -120,6 +120,29 @@ def test_all_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     begun = ("--start", str(kept), "--estimator", str(tmp_path / "estimator"), "--faithful", "2", "--held", "2")
     first = train(refine, "refine", *begun)
     assert train(refine, "refine", *begun) > first > 0
+    before = load_file(kept)
+    after = torch.load(tmp_path / "refine" / "state.pt", weights_only=True)["training"]["ema"]
+    changed = {name for name, weight in before.items() if not torch.equal(after[name], weight.float())}
+    assert {name.split(".")[2] for name in changed if "blocks" in name} == {"condition", "experts1", "experts2"}
+    assert {name.split(".")[0] for name in changed} == {"blocks", "estimator"}
+
+
+def test_an_image_that_is_not_degraded_is_left_to_the_common_weights() -> None:
+    """The share of an image decides by how much the experts change what is made of it."""
+    decoder, enlarged = Decoder(SMALL), torch.rand(1, 3, 32, 32)
+    for block in decoder.blocks:
+        torch.nn.init.normal_(block.experts1.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+    common = refine.without_adaptation(decoder)
+
+    def change(estimate: float) -> float:
+        for network in (decoder, common):
+            torch.nn.init.zeros_(network.estimator.out.weight)
+            torch.nn.init.constant_(network.estimator.out.bias, estimate)
+        with torch.no_grad():
+            zero = torch.zeros(1, 1, 1, 1)
+            return float((decoder(enlarged, zero) - common(enlarged, zero)).abs().max())
+
+    assert change(estimate=1) > 10 * change(estimate=0) > 0
 
 
 def test_a_decoder_without_an_estimator_is_taken_over() -> None:

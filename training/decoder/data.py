@@ -18,10 +18,8 @@ from training.decoder.network import SCALE
 from varsr.evaluation.degradation import (
     Draws,
     add_noise_of,
-    blur,
     degrade,
     eight_bits,
-    gaussian_kernels,
     jpeg,
     reduce,
 )
@@ -29,20 +27,35 @@ from varsr.evaluation.metrics.fidelity import ssim_map
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
-CLEAN_SHARE = 0.25
-COMPRESSED_SHARE = 0.6
-"""Of crops that are only reduced, grained and compressed, as the small copy of a good photograph on a web site is."""
 USUAL_SHARE = 0.65
-"""Of these, crops with the noise and the quality that are most often met."""
+"""Of compressed crops, those with the noise and the quality that are most often met."""
 _LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # BT.601, 16 to 235
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Shares of crops by how they are degraded; all others are degraded in many steps."""
+
+    clean: float = 0.25
+    """Only reduced."""
+    compressed: float = 0.6
+    """Reduced, grained and compressed, as the small copy of a good photograph on a web site is."""
 
 
 class Photographs:
     """Images of some folders as uint8 on a device, each also at half its size, drawn by the root of their areas."""
 
-    def __init__(self, folders: Sequence[Path], smallest: int, device: torch.device, seed: int) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        smallest: int,
+        device: torch.device,
+        seed: int,
+        mixture: Mixture = Mixture(),
+    ) -> None:
         files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix in (".png", ".avif"))
         self.draws = Draws.seeded(seed, device)
+        self.mixture = mixture
         self.images: list[Tensor] = []
         self.weights: list[float] = []
         with ProcessPoolExecutor() as pool:
@@ -74,11 +87,12 @@ class Photographs:
         large = self.crops(count, SCALE * (side + 2 * MARGIN))
         strength = self.draws.uniform(count) ** 0.65
         kind = self.draws.uniform(count)
-        is_degraded = kind >= CLEAN_SHARE + COMPRESSED_SHARE
-        is_compressed = (kind >= CLEAN_SHARE) & ~is_degraded
+        is_degraded = kind >= self.mixture.clean + self.mixture.compressed
+        is_compressed = (kind >= self.mixture.clean) & ~is_degraded
         small, large = cropped_pair(large, strength, ~is_degraded, self.draws)
         compression = Compression.drawn(strength, self.draws)
-        small = torch.where(is_compressed.view(-1, 1, 1, 1), compression.of(small, self.draws), small)
+        if is_compressed.any():
+            small[is_compressed] = compression.some(is_compressed).of(small[is_compressed], self.draws)
         return small, large, Described(compression.described() * is_compressed[:, None], ~is_degraded)
 
 
@@ -159,6 +173,10 @@ class Compression:
             torch.where(is_usual, draws.uniform(count, 35, 65), by_strength.quality),
         )
 
+    def some(self, chosen: Tensor) -> Compression:
+        """That of the chosen images (B)."""
+        return Compression(self.deviation[chosen], self.quality[chosen])
+
     def described(self) -> Tensor:
         """As the values (B, 3) of `Described`."""
         noise, loss = self.deviation * 255 / 8, (100 - self.quality) / 50
@@ -184,13 +202,6 @@ class Described:
         return (squares * self.is_known).sum() / self.is_known.sum().clamp(min=1)
 
 
-def soften(small: Tensor, draws: Draws) -> Tensor:
-    """Half of small images (B, 3, h, w) blurred by up to a pixel, as photographs at their full size often are."""
-    kernels = gaussian_kernels(7, small.new_full((len(small),), 1.0), draws)
-    is_soft = draws.uniform(len(small)) < 0.5
-    return torch.where(is_soft.view(-1, 1, 1, 1), eight_bits(blur(small, kernels)), small)
-
-
 def _read(file: Path) -> list[NDArray[np.uint8]]:
     with Image.open(file) as opened:
         image = opened.convert("RGB")
@@ -201,6 +212,8 @@ def _read(file: Path) -> list[NDArray[np.uint8]]:
 def cropped_pair(large: Tensor, strength: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """Small and large images without the margin that degradation sees. Where `clean` (B), images are reduced alone."""
     size = (large.shape[-1] // SCALE,) * 2
-    small = torch.where(clean.view(-1, 1, 1, 1), reduce(large, size), degrade(large, size, strength, draws))
+    small, is_degraded = reduce(large, size), ~clean
+    if is_degraded.any():
+        small[is_degraded] = degrade(large[is_degraded], size, strength[is_degraded], draws)
     inner, large_inner = slice(MARGIN, -MARGIN), slice(SCALE * MARGIN, -SCALE * MARGIN)
     return small[:, :, inner, inner].contiguous(), large[:, :, large_inner, large_inner].contiguous()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE
 
 SCALE = 4
+ROUTER_WEIGHT, ROUTER_BIAS = 4.0, -6.0
+"""Shares of about 0.01 for images that are only reduced, 0.3 for mildly compressed, 0.99 for most compressed ones."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,18 @@ class DecoderConfig:
     full: int = 24
     """Channels at the result's side."""
     estimates: int = 3
-    """Values that are estimated of an image's compression, by which the blocks are biased."""
+    """Values that are estimated of an image's noise and compression."""
     experts: int = 1
-    """Sets of weights of which an image's degradation adds shares to those of the blocks from `join` on."""
-    join: int = 8
-    """The block before which the latent of tokens will join."""
+    """Sets of weights of which these values add shares to those of the blocks."""
+
+
+class Degradation(NamedTuple):
+    """How images are degraded."""
+
+    estimate: Tensor
+    """(B, V)."""
+    shares: Tensor
+    """Of each expert (B, K), in [0, 1]."""
 
 
 class Experts(nn.Module):
@@ -40,16 +50,15 @@ class Experts(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(experts * width, width, 3, 3))
 
-    def forward(self, x: Tensor, shares: Tensor) -> Tensor:
-        """Convolve images, each with its shares of these weights: (B, C, h, w) and (B, K) -> (B, C, h, w)."""
-        each = F.conv2d(x, self.weight, padding=1).unflatten(1, (shares.shape[1], -1))
-        return (each * shares.to(each.dtype)[:, :, None, None, None]).sum(1)
+    def added_to(self, weight: Tensor, shares: Tensor) -> Tensor:
+        """(C, C, 3, 3) and (B, K) -> a weight for each image (B, C, C, 3, 3)."""
+        return weight + torch.einsum("bk,koihw->boihw", shares, self.weight.unflatten(0, (shares.shape[1], -1)))
 
 
 class Block(nn.Module):
-    """Two convolutions beside an identity. The dial and the estimated degradation bias what lies between them.
+    """Two convolutions beside an identity. The dial biases what lies between them.
 
-    With experts, each image has convolutions of its own: shares of the experts are added to the weights.
+    Weights and biases, at first alike, become each image's own by its degradation.
     """
 
     def __init__(self, width: int, estimates: int, experts: int) -> None:
@@ -58,19 +67,23 @@ class Block(nn.Module):
         self.conv2 = _conv(width, width)
         self.dial = nn.Parameter(torch.zeros(width))
         self.condition = nn.Parameter(torch.zeros(width, estimates))
-        self.experts1 = Experts(width, experts) if experts else None
-        self.experts2 = Experts(width, experts) if experts else None
+        self.experts1 = Experts(width, experts)
+        self.experts2 = Experts(width, experts)
         for conv, gain in ((self.conv1, 1.0), (self.conv2, 0.1)):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data *= gain
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
 
-    def forward(self, x: Tensor, realism: Tensor, estimate: Tensor, shares: Tensor) -> Tensor:
-        """(B, C, h, w), (B, 1, 1, 1), (B, V) and (B, K) -> (B, C, h, w)."""
-        bias = realism * self.dial.view(1, -1, 1, 1) + F.linear(estimate, self.condition)[:, :, None, None]
-        hidden = _convolved(x, self.conv1, self.experts1, shares) + bias.to(x.dtype)
-        return x + _convolved(F.silu(hidden, inplace=True), self.conv2, self.experts2, shares)
+    def forward(self, x: Tensor, realism: Tensor, degradation: Degradation) -> Tensor:
+        """(B, C, h, w) and (B, 1, 1, 1) -> (B, C, h, w)."""
+        assert self.conv1.bias is not None
+        assert self.conv2.bias is not None
+        estimate, shares = degradation
+        bias = self.conv1.bias + realism.view(-1, 1) * self.dial + F.linear(estimate, self.condition)
+        hidden = _convolved_each(x, self.experts1.added_to(self.conv1.weight, shares), bias)
+        weights = self.experts2.added_to(self.conv2.weight, shares)
+        return x + _convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1))
 
 
 class DegradationEstimator(nn.Module):
@@ -105,16 +118,13 @@ class Decoder(nn.Module):
         self.conv_in = _conv(3 * SCALE**2, config.width)
         self.estimator = DegradationEstimator(config.estimates)
         self.router = nn.Linear(config.estimates, config.experts)
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.estimates, config.experts if number >= config.join else 0)
-            for number in range(config.blocks)
-        )
+        self.blocks = nn.ModuleList(Block(config.width, config.estimates, config.experts) for _ in range(config.blocks))
         self.conv_mid = _conv(config.width, config.width)
         self.up1 = _conv(config.width, config.half)
         self.up2 = _conv(config.half, config.full)
         self.conv_out = _conv(config.full, 3)
-        nn.init.constant_(self.router.weight, 3.0)
-        nn.init.constant_(self.router.bias, -3.5)  # the share of an image that is only reduced is small then
+        nn.init.constant_(self.router.weight, ROUTER_WEIGHT)
+        nn.init.constant_(self.router.bias, ROUTER_BIAS)
         self.conv_out.weight.data *= 0.1
         assert self.conv_out.bias is not None
         nn.init.zeros_(self.conv_out.bias)
@@ -128,10 +138,10 @@ class Decoder(nn.Module):
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
         squares = folded(enlarged)
         estimate = self.estimator(squares)
-        shares = self.router(estimate).sigmoid()
+        degradation = Degradation(estimate, self.router(estimate).sigmoid())
         x = first = self.conv_in(squares)
         for block in self.blocks:
-            x = block(x, realism, estimate, shares)
+            x = block(x, realism, degradation)
         x = F.silu(first + self.conv_mid(x), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
@@ -148,9 +158,10 @@ def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:
     decoder.load_state_dict({**decoder.state_dict(), **weights})
 
 
-def _convolved(x: Tensor, conv: nn.Conv2d, experts: Experts | None, shares: Tensor) -> Tensor:
-    convolved: Tensor = conv(x)
-    return convolved if experts is None else convolved + experts(x, shares)
+def _convolved_each(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    """Images (B, C, h, w), each by its own weight (B, C, C, 3, 3) and bias (B, C)."""
+    images = zip(x.split(1), weights, biases, strict=True)
+    return torch.cat([F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images])
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from training.decoder.network import Decoder, DecoderConfig, load_weights
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-BIASES = ("dial", "condition", "router.weight", "router.bias")
+BIASES = ("dial", "condition")
 BIAS_RATE = 10
-"""The biases of dial and estimate start at zero and have far to go, and so have the shares of experts."""
+"""The biases of dial and estimate start at zero and have far to go."""
 
 
 def channels_last(module: AnyModule, device: torch.device) -> AnyModule:
@@ -70,6 +70,11 @@ class Training:
         """Begin with EMA weights of other runs; what they lack stays as it is."""
         load_weights(self.decoder, weights)
         load_weights(self.ema, weights)
+
+    def freeze_all_but(self, parts: tuple[str, ...]) -> None:
+        """Leave every weight as it is whose name has none of `parts` in it."""
+        for name, weight in self.decoder.named_parameters():
+            weight.requires_grad_(any(part in name for part in parts))
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs."""

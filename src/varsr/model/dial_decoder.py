@@ -7,7 +7,7 @@ of a shuffle has weights of its own, so that a checkerboard pattern on its grid 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,8 @@ LOWEST_ESTIMATE, HIGHEST_ESTIMATE = -1.0, 2.0
 class DegradationEstimator(nn.Module):
     """Estimates how an image is degraded, by noise, by compression or otherwise, from its finest detail.
 
-    Features are averaged over the image. The values have no units: they are what the blocks learned to be biased by.
-    They are bounded, so that an image unlike any of training biases the blocks little further than those did.
+    Features are averaged over the image. The values have no units: they are what the blocks learned to adapt to.
+    They are bounded, so that an image unlike any of training changes the blocks little more than those did.
     """
 
     def __init__(self, estimates: int) -> None:
@@ -46,6 +46,15 @@ class DegradationEstimator(nn.Module):
         return estimate.clamp(LOWEST_ESTIMATE, HIGHEST_ESTIMATE)
 
 
+class Degradation(NamedTuple):
+    """How images are degraded."""
+
+    estimate: Tensor
+    """(B, V)."""
+    shares: Tensor
+    """Of each expert (B, K), in [0, 1]."""
+
+
 class Experts(nn.Module):
     """Weights of which an image's degradation adds shares to those of a convolution (CondConv; Yang et al. 2019)."""
 
@@ -60,37 +69,44 @@ class Experts(nn.Module):
 
 
 class DialBlock(nn.Module):
-    """Two convolutions beside an identity. The dial is a learned bias between them, folded into the first one's.
+    """Two convolutions beside an identity. The dial is a learned bias between them, folded into the first one's."""
 
-    With `estimates`, the values that are estimated of an image's degradation bias it too. With `experts`, each image
-    has weights of its own.
-    """
-
-    def __init__(self, width: int, estimates: int | None, experts: int | None) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1 = Conv2d(width, width)
         self.conv2 = Conv2d(width, width)
         self.dial = nn.Parameter(torch.empty(width))
-        self.condition = nn.Parameter(torch.empty(width, estimates)) if estimates else None
-        self.experts1 = Experts(width, experts) if experts else None
-        self.experts2 = Experts(width, experts) if experts else None
 
-    def forward(self, x: Tensor, realism: float, estimate: Tensor | None, shares: Tensor | None) -> Tensor:
-        """(B, C, h, w), (B, V) and (B, K) -> (B, C, h, w)."""
+    def forward(self, x: Tensor, realism: float, _degradation: Degradation | None) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w), whatever the degradation."""
         bias = self.conv1.bias + realism * self.dial
-        hidden = _convolved(x, self.conv1.weight, bias, self.experts1, shares)
-        if self.condition is not None and estimate is not None:
-            hidden += F.linear(estimate, self.condition.to(x.dtype))[:, :, None, None]
-        hidden = F.silu(hidden, inplace=True)
-        return _convolved(hidden, self.conv2.weight, self.conv2.bias, self.experts2, shares).add_(x)
+        hidden = F.conv2d(x, self.conv1.weight.to(x.dtype), bias.to(x.dtype), padding=1)
+        changed: Tensor = self.conv2(F.silu(hidden, inplace=True))
+        return changed.add_(x)
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor, experts: Experts | None, shares: Tensor | None) -> Tensor:
-    """Images (B, C, h, w) by a weight that they have in common or, with experts, each by its own."""
-    if experts is None or shares is None:
-        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1)
-    weights = experts.added_to(weight, shares)
-    return torch.cat([F.conv2d(x[i : i + 1], own, bias.to(x.dtype), padding=1) for i, own in enumerate(weights)])
+class AdaptiveBlock(DialBlock):
+    """A block whose weights and biases are each image's own: what its degradation makes of them."""
+
+    def __init__(self, width: int, estimates: int, experts: int) -> None:
+        super().__init__(width)
+        self.condition = nn.Parameter(torch.empty(width, estimates))
+        self.experts1 = Experts(width, experts)
+        self.experts2 = Experts(width, experts)
+
+    def forward(self, x: Tensor, realism: float, degradation: Degradation | None) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        assert degradation is not None
+        bias = self.conv1.bias + realism * self.dial + F.linear(degradation.estimate, self.condition)
+        hidden = _convolved_each(x, self.experts1.added_to(self.conv1.weight, degradation.shares), bias)
+        weights = self.experts2.added_to(self.conv2.weight, degradation.shares)
+        return _convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1)).add_(x)
+
+
+def _convolved_each(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    """Images (B, C, h, w), each by its own weight (B, C, C, 3, 3) and bias (B, C)."""
+    images = zip(x.split(1), weights, biases.to(x.dtype), strict=True)
+    return torch.cat([F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images])
 
 
 class LatentPath(nn.Module):
@@ -119,10 +135,7 @@ class DialDecoder(nn.Module):
         self.conv_in = Conv2d(3 * FOLD**2, config.width)
         self.estimator = DegradationEstimator(config.estimates) if config.estimates else None
         self.router = Linear(config.estimates, config.experts) if config.estimates and config.experts else None
-        self.blocks = nn.ModuleList(
-            DialBlock(config.width, config.estimates, config.experts if number >= config.join else None)
-            for number in range(config.blocks)
-        )
+        self.blocks = nn.ModuleList(_block(config) for _ in range(config.blocks))
         self.latent = LatentPath(tokenizer.channels, config.width, (tokenizer.stride // FOLD).bit_length() - 1)
         self.conv_mid = Conv2d(config.width, config.width)
         self.up1 = Conv2d(config.width, config.half)
@@ -132,15 +145,26 @@ class DialDecoder(nn.Module):
     def forward(self, latent: Tensor, upsampled: Tensor, realism: float) -> Tensor:
         """(B, Z, P, P) with its upsampled input (B, 3, H, W) in [-1, 1] -> pixels (B, 3, H, W) in [-1, 1]."""
         folded = F.pixel_unshuffle(upsampled, FOLD).contiguous(memory_format=torch.channels_last)
-        estimate = self.estimator(folded) if self.estimator else None
-        shares = self.router(estimate).sigmoid() if self.router else None
+        degradation = self._degradation(folded)
         x = first = self.conv_in(folded)
         for number, block in enumerate(cast("Iterable[DialBlock]", self.blocks)):
             if number == self.join:
                 x = x + self.latent(latent.contiguous(memory_format=torch.channels_last))
-            x = block(x, realism, estimate, shares)
+            x = block(x, realism, degradation)
         x = F.silu(self.conv_mid(x).add_(first), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
         pixels: Tensor = self.conv_out(x)
         return pixels.add_(upsampled).clamp_(-1, 1)
+
+    def _degradation(self, folded: Tensor) -> Degradation | None:
+        if self.estimator is None or self.router is None:
+            return None
+        estimate = self.estimator(folded)
+        return Degradation(estimate, self.router(estimate).sigmoid())
+
+
+def _block(config: DialConfig) -> DialBlock:
+    if config.estimates and config.experts:
+        return AdaptiveBlock(config.width, config.estimates, config.experts)
+    return DialBlock(config.width)
