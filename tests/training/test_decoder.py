@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -115,9 +116,12 @@ def test_all_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     kept = tmp_path / "kept.safetensors"
     monkeypatch.setattr(sys, "argv", ["keep", str(tmp_path / "dial"), str(kept)])
     keep.main()
+    save_file(without_estimates(load_file(kept)), kept.with_name("old.safetensors"))
     first = train(estimator, "estimator", "--batch", "2")
     assert train(estimator, "estimator", "--batch", "2") > first > 0
     begun = ("--start", str(kept), "--estimator", str(tmp_path / "estimator"), "--faithful", "2", "--held", "2")
+    with pytest.raises(SystemExit):
+        train(refine, "refine", "--start", str(kept.with_name("old.safetensors")))
     first = train(refine, "refine", *begun)
     assert train(refine, "refine", *begun) > first > 0
     before = load_file(kept)
@@ -148,7 +152,7 @@ def test_an_image_that_is_not_degraded_is_left_to_the_common_weights() -> None:
 def test_a_decoder_without_an_estimator_is_taken_over() -> None:
     """With one whose biases are zero it computes what it did."""
     before, training = Decoder(SMALL), Training(SMALL, CPU, decay=0.9)
-    training.start_from(without_estimates(before))
+    training.start_from(without_estimates(before.state_dict()))
     enlarged, realism = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 1, 1)
     torch.testing.assert_close(training.decoder(enlarged, realism), before(enlarged, realism))
     with pytest.raises(RuntimeError, match="Unexpected key"):
@@ -160,7 +164,7 @@ def test_a_decoder_without_an_estimator_still_serves_a_model(tmp_path: Path, mon
     before, pixels = Decoder(SMALL), torch.rand(1, 3, 64, 64)
     small, decoder = tmp_path / "small.safetensors", tmp_path / "decoder.safetensors"
     write_nano(small, MINI_LIKE)
-    save_file(without_estimates(before), decoder)
+    save_file(without_estimates(before.state_dict()), decoder)
     monkeypatch.setattr(batches, "DecoderConfig", lambda: SMALL)
     for module in (grow, export):
         monkeypatch.setattr(module, "MINI", TOKENS)
@@ -178,9 +182,9 @@ def test_a_decoder_without_an_estimator_still_serves_a_model(tmp_path: Path, mon
     assert load_model(exported, CPU, FLOAT32).config.dial == DIAL_LIKE.dial
 
 
-def without_estimates(decoder: Decoder) -> dict[str, torch.Tensor]:
+def without_estimates(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     new = ("condition", "estimator", "router", "experts")
-    return {name: values for name, values in decoder.state_dict().items() if not any(part in name for part in new)}
+    return {name: values for name, values in weights.items() if not any(part in name for part in new)}
 
 
 def test_textures_are_told_apart_wherever_their_grains_lie() -> None:

@@ -42,7 +42,7 @@ def main() -> None:
     parser = stage_parser(__doc__, minutes=300, rate=2e-4)
     parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
     parser.add_argument("--start", type=Path, required=True, help="made by training.decoder.keep")
-    parser.add_argument("--estimator", type=Path, required=True, help="folder of a run of training.decoder.estimator")
+    parser.add_argument("--estimator", type=Path, help="folder of its run, for a start without one")
     parser.add_argument("--faithful", type=int, default=12, help="crops a step at realism 0")
     parser.add_argument("--held", type=int, default=6, help="crops a step at a realism that is held")
     options = parser.parse_args()
@@ -50,7 +50,12 @@ def main() -> None:
     validation = Validation(options.validation, device)
     progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
     training = Training(DecoderConfig(), device, decay=0.999)
-    training.start_from({**load_file(options.start), **estimator_of(options.estimator)})
+    start = load_file(options.start)
+    if options.estimator:
+        start |= estimator_of(options.estimator)
+    elif "estimator.out.weight" not in start:
+        parser.error("--start has no estimator: name one with --estimator")
+    training.start_from(start)
     training.freeze_all_but(ADAPTING)
     common = without_adaptation(training.ema)
     state = progress.resume()
