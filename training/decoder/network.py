@@ -35,12 +35,17 @@ class DecoderConfig:
 
 
 class Degradation(NamedTuple):
-    """How images are degraded."""
+    """The estimates of images as the blocks use them."""
 
-    estimate: Tensor
-    """(B, V)."""
     shares: Tensor
     """Of each expert (B, K), in [0, 1]."""
+    shared_estimates: Tensor
+    """The estimates times each share (B, K V)."""
+
+    @classmethod
+    def of(cls, estimates: Tensor, shares: Tensor) -> Degradation:
+        """From estimates (B, V) and shares (B, K)."""
+        return cls(shares, (shares[:, :, None] * estimates[:, None]).flatten(1))
 
 
 class Experts(nn.Module):
@@ -58,7 +63,7 @@ class Experts(nn.Module):
 class Block(nn.Module):
     """Two convolutions beside an identity. The dial biases what lies between them.
 
-    Weights and biases, at first alike, become each image's own by its degradation.
+    Weights and biases, at first alike, become each image's own by its degradation: as much as the experts' shares say.
     """
 
     def __init__(self, width: int, estimates: int, experts: int) -> None:
@@ -66,7 +71,7 @@ class Block(nn.Module):
         self.conv1 = _conv(width, width)
         self.conv2 = _conv(width, width)
         self.dial = nn.Parameter(torch.zeros(width))
-        self.condition = nn.Parameter(torch.zeros(width, estimates))
+        self.condition = nn.Parameter(torch.zeros(width, experts * estimates))
         self.experts1 = Experts(width, experts)
         self.experts2 = Experts(width, experts)
         for conv, gain in ((self.conv1, 1.0), (self.conv2, 0.1)):
@@ -79,8 +84,8 @@ class Block(nn.Module):
         """(B, C, h, w) and (B, 1, 1, 1) -> (B, C, h, w)."""
         assert self.conv1.bias is not None
         assert self.conv2.bias is not None
-        estimate, shares = degradation
-        bias = self.conv1.bias + realism.view(-1, 1) * self.dial + F.linear(estimate, self.condition)
+        shares, shared_estimates = degradation
+        bias = self.conv1.bias + realism.view(-1, 1) * self.dial + F.linear(shared_estimates, self.condition)
         hidden = _convolved_each(x, self.experts1.added_to(self.conv1.weight, shares), bias)
         weights = self.experts2.added_to(self.conv2.weight, shares)
         return x + _convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1))
@@ -138,7 +143,7 @@ class Decoder(nn.Module):
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
         squares = folded(enlarged)
         estimate = self.estimator(squares)
-        degradation = Degradation(estimate, self.router(estimate).sigmoid())
+        degradation = Degradation.of(estimate, self.router(estimate).sigmoid())
         x = first = self.conv_in(squares)
         for block in self.blocks:
             x = block(x, realism, degradation)

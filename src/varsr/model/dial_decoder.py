@@ -47,12 +47,12 @@ class DegradationEstimator(nn.Module):
 
 
 class Degradation(NamedTuple):
-    """How images are degraded."""
+    """The estimates of images as the blocks use them."""
 
-    estimate: Tensor
-    """(B, V)."""
     shares: Tensor
     """Of each expert (B, K), in [0, 1]."""
+    shared_estimates: Tensor
+    """The estimates times each share (B, K V)."""
 
 
 class Experts(nn.Module):
@@ -90,14 +90,14 @@ class AdaptiveBlock(DialBlock):
 
     def __init__(self, width: int, estimates: int, experts: int) -> None:
         super().__init__(width)
-        self.condition = nn.Parameter(torch.empty(width, estimates))
+        self.condition = nn.Parameter(torch.empty(width, experts * estimates))
         self.experts1 = Experts(width, experts)
         self.experts2 = Experts(width, experts)
 
     def forward(self, x: Tensor, realism: float, degradation: Degradation | None) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
         assert degradation is not None
-        bias = self.conv1.bias + realism * self.dial + F.linear(degradation.estimate, self.condition)
+        bias = self.conv1.bias + realism * self.dial + F.linear(degradation.shared_estimates, self.condition)
         hidden = _convolved_each(x, self.experts1.added_to(self.conv1.weight, degradation.shares), bias)
         weights = self.experts2.added_to(self.conv2.weight, degradation.shares)
         return _convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1)).add_(x)
@@ -161,7 +161,8 @@ class DialDecoder(nn.Module):
         if self.estimator is None or self.router is None:
             return None
         estimate = self.estimator(folded)
-        return Degradation(estimate, self.router(estimate).sigmoid())
+        shares = self.router(estimate).sigmoid()
+        return Degradation(shares, (shares[:, :, None] * estimate[:, None]).flatten(1))
 
 
 def _block(config: DialConfig) -> DialBlock:
