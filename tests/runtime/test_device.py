@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from varsr.runtime.cpu import limit_threads, usable_cores
+from varsr.runtime.cpu import cpu_has_bf16, limit_threads, usable_cores
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -46,3 +46,12 @@ def test_threads_follow_the_quota_unless_told_otherwise(tmp_path: Path, monkeypa
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("AVX2", False), ("avx512_core", False), ("AVX512_CORE_AMX", True)])
+def test_bfloat16_is_not_used_where_its_instructions_are_forbidden(
+    limit: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert cpu_has_bf16() is expected

@@ -10,10 +10,15 @@ import torch
 
 CGROUP = Path("/sys/fs/cgroup")
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16", "sve_bf16")
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Variables that limit oneDNN, which makes PyTorch's convolutions and matrix products, to some instructions."""
+_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def cpu_has_bf16() -> bool:
-    """True where this processor multiplies bfloat16 natively, as far as PyTorch knows."""
+    """True where this processor multiplies bfloat16 natively, as far as PyTorch knows and oneDNN may."""
+    if any(os.environ.get(name, "").upper() in _WITHOUT_BF16 for name in _LIMITS):
+        return False
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
 
