@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE
+from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE, Degradation, convolved_each
 
 SCALE = 4
 ROUTER_WEIGHT, ROUTER_BIAS = 4.0, -6.0
@@ -32,20 +31,6 @@ class DecoderConfig:
     """Values that are estimated of an image's noise and compression."""
     experts: int = 1
     """Sets of weights of which these values add shares to those of the blocks."""
-
-
-class Degradation(NamedTuple):
-    """The estimates of images as the blocks use them."""
-
-    shares: Tensor
-    """Of each expert (B, K), in [0, 1]."""
-    shared_estimates: Tensor
-    """The estimates times each share (B, K V)."""
-
-    @classmethod
-    def of(cls, estimates: Tensor, shares: Tensor) -> Degradation:
-        """From estimates (B, V) and shares (B, K)."""
-        return cls(shares, (shares[:, :, None] * estimates[:, None]).flatten(1))
 
 
 class Experts(nn.Module):
@@ -86,9 +71,9 @@ class Block(nn.Module):
         assert self.conv2.bias is not None
         shares, shared_estimates = degradation
         bias = self.conv1.bias + realism.view(-1, 1) * self.dial + F.linear(shared_estimates, self.condition)
-        hidden = _convolved_each(x, self.experts1.added_to(self.conv1.weight, shares), bias)
+        hidden = convolved_each(x, self.experts1.added_to(self.conv1.weight, shares), bias)
         weights = self.experts2.added_to(self.conv2.weight, shares)
-        return x + _convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1))
+        return x + convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1))
 
 
 class DegradationEstimator(nn.Module):
@@ -134,11 +119,6 @@ class Decoder(nn.Module):
         assert self.conv_out.bias is not None
         nn.init.zeros_(self.conv_out.bias)
 
-    def estimate(self, enlarged: Tensor) -> Tensor:
-        """The degradation (B, V) of enlarged images (B, 3, 4h, 4w) in [0, 1]."""
-        estimate: Tensor = self.estimator(folded(enlarged))
-        return estimate
-
     def forward(self, enlarged: Tensor, realism: Tensor) -> Tensor:
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
         squares = folded(enlarged)
@@ -161,12 +141,6 @@ def folded(enlarged: Tensor) -> Tensor:
 def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:
     """Load weights of other runs; what they lack, as those from before the estimator do, stays as it is."""
     decoder.load_state_dict({**decoder.state_dict(), **weights})
-
-
-def _convolved_each(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
-    """Images (B, C, h, w), each by its own weight (B, C, C, 3, 3) and bias (B, C)."""
-    images = zip(x.split(1), weights, biases, strict=True)
-    return torch.cat([F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images])
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -32,7 +32,7 @@ LOWEST = 0.7
 STRUCTURE_WEIGHT = 0.8
 """Of 1 - SSIM beside the loss of pixels: about 5 times as much as it."""
 MIXTURE = Mixture(clean=0.06, compressed=0.82)
-"""Clean crops teach the shares to stay small, and little else."""
+"""Clean crops show what small shares of the experts do to images that need none."""
 ADAPTING = ("condition", "experts")
 """Parts of the names of what learns. Shares that could learn fell to 0.06, and with them the experts' rate."""
 

@@ -54,6 +54,11 @@ class Degradation(NamedTuple):
     shared_estimates: Tensor
     """The estimates times each share (B, K V)."""
 
+    @classmethod
+    def of(cls, estimates: Tensor, shares: Tensor) -> Degradation:
+        """From estimates (B, V) and shares (B, K)."""
+        return cls(shares, (shares[:, :, None] * estimates[:, None]).flatten(1))
+
 
 class Experts(nn.Module):
     """Weights of which an image's degradation adds shares to those of a convolution (CondConv; Yang et al. 2019)."""
@@ -98,15 +103,16 @@ class AdaptiveBlock(DialBlock):
         """(B, C, h, w) -> (B, C, h, w)."""
         assert degradation is not None
         bias = self.conv1.bias + realism * self.dial + F.linear(degradation.shared_estimates, self.condition)
-        hidden = _convolved_each(x, self.experts1.added_to(self.conv1.weight, degradation.shares), bias)
+        hidden = convolved_each(x, self.experts1.added_to(self.conv1.weight, degradation.shares), bias)
         weights = self.experts2.added_to(self.conv2.weight, degradation.shares)
-        return _convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1)).add_(x)
+        return convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1)).add_(x)
 
 
-def _convolved_each(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+def convolved_each(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
     """Images (B, C, h, w), each by its own weight (B, C, C, 3, 3) and bias (B, C)."""
     images = zip(x.split(1), weights, biases.to(x.dtype), strict=True)
-    return torch.cat([F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images])
+    convolved = [F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images]
+    return torch.cat(convolved) if len(convolved) > 1 else convolved[0]  # a window alone needs no copy
 
 
 class LatentPath(nn.Module):
@@ -161,8 +167,7 @@ class DialDecoder(nn.Module):
         if self.estimator is None or self.router is None:
             return None
         estimate = self.estimator(folded)
-        shares = self.router(estimate).sigmoid()
-        return Degradation(shares, (shares[:, :, None] * estimate[:, None]).flatten(1))
+        return Degradation.of(estimate, self.router(estimate).sigmoid())
 
 
 def _block(config: DialConfig) -> DialBlock:
