@@ -22,7 +22,7 @@ from training.decoder.data import (
 )
 from training.photographs import is_photographic, licence_of, split_of
 from training.repositories import TABLE, Listed, collect, listed
-from varsr.evaluation.degradation import Draws
+from varsr.evaluation.degradation import Draws, reduce
 from varsr.evaluation.metrics.fidelity import ssim
 
 CPU = torch.device("cpu")
@@ -131,3 +131,25 @@ def test_crops_are_mixed_as_asked_for(folder: Path) -> None:
     assert not degraded[2].is_known.any()
     errors = [float((enlarge(small) - large).abs().mean()) for small, large, _ in (clean, compressed)]
     assert errors[0] < errors[1]
+
+
+def test_crops_that_are_alike_are_of_one_kind(folder: Path) -> None:
+    """Either all are only reduced or all are compressed."""
+    photographs = Photographs([folder], 96, CPU, seed=3, mixture=Mixture(clean=0.5, compressed=0.5))
+    kinds = set()
+    for _ in range(12):
+        small, large = photographs.alike_pairs(8, 16)
+        reduced = reduce(large, (16, 16))[..., 2:-2, 2:-2]  # but for borders, as these saw more of the photograph
+        kinds.add(tuple(bool(near) for near in ((small[..., 2:-2, 2:-2] - reduced).abs() < 0.01).flatten(1).all(1)))
+    assert kinds == {(True,) * 8, (False,) * 8}
+
+
+def test_the_blocks_of_jpeg_begin_anywhere() -> None:
+    """The largest steps between columns are those between blocks."""
+    ramp = torch.linspace(0.2, 0.8, 64).expand(1, 3, 64, 64)
+    draws, places = Draws.seeded(0, CPU), set()
+    for _ in range(40):
+        compressed = Compression(torch.zeros(1), torch.full((1,), 5.0)).of(ramp, draws)[0, 0]
+        steps = (compressed[:, 1:] - compressed[:, :-1]).mean(0)
+        places.add(int(torch.stack([steps[place::8].mean() for place in range(8)]).argmax()))
+    assert len(places) > 4

@@ -149,6 +149,21 @@ def test_an_image_that_is_not_degraded_is_left_to_the_common_weights() -> None:
     assert change(estimate=1) > 10 * change(estimate=0) > 0
 
 
+def test_images_that_are_degraded_alike_share_their_weights() -> None:
+    """Equal images come out as they do one by one; of others, the mean of the shares counts."""
+    decoder, zeros = Decoder(SMALL), torch.zeros(2, 1, 1, 1)
+    for block in decoder.blocks:
+        torch.nn.init.normal_(block.experts1.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+        torch.nn.init.normal_(block.condition, std=0.1)  # type: ignore[arg-type]
+    torch.nn.init.normal_(decoder.estimator.out.weight)
+    torch.nn.init.zeros_(decoder.router.bias)
+    image, other = torch.rand(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+    with torch.no_grad():
+        for pair, is_alike in ((torch.cat((image, image)), True), (torch.cat((image, other)), False)):
+            shared = decoder.restore(pair, zeros, decoder.degraded_alike(pair))
+            assert torch.allclose(shared, decoder(pair, zeros), atol=1e-5) == is_alike
+
+
 def test_a_decoder_without_an_estimator_is_taken_over() -> None:
     """With one whose biases are zero it computes what it did."""
     before, training = Decoder(SMALL), Training(SMALL, CPU, decay=0.9)

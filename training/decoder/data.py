@@ -26,6 +26,7 @@ from varsr.evaluation.degradation import (
 from varsr.evaluation.metrics.fidelity import ssim_map
 
 MARGIN = 4  # pixels around a small crop that degradation and enlargement see, as in a whole image
+LARGEST_BLOCK = 16  # pixels along the side of a square that JPEG compresses together, with halved chroma
 TEXTURE_SHARE = 0.3  # of the weight of a photograph, for surfaces photographed for games
 USUAL_SHARE = 0.65
 """Of compressed crops, those with the noise and the quality that are most often met."""
@@ -84,13 +85,22 @@ class Photographs:
 
     def described_pairs(self, count: int, side: int) -> tuple[Tensor, Tensor, Described]:
         """Small and large crops as `pairs`, and how the small ones were compressed."""
-        large = self.crops(count, SCALE * (side + 2 * MARGIN))
-        strength = self.draws.uniform(count) ** 0.65
-        kind = self.draws.uniform(count)
+        return self._pairs(count, side, *(self.draws.uniform(count) for _ in range(3)))
+
+    def alike_pairs(self, count: int, side: int) -> tuple[Tensor, Tensor]:
+        """Small and large crops as `pairs`, but degraded so much alike that the same weights suit all of them."""
+        small, large, _ = self._pairs(count, side, *(self.draws.uniform(1).expand(count) for _ in range(3)))
+        return small, large
+
+    def _pairs(
+        self, count: int, side: int, amount: Tensor, kind: Tensor, usual: Tensor
+    ) -> tuple[Tensor, Tensor, Described]:
+        """By numbers in [0, 1] (count) of how much, of what kind and how usual the degradation is."""
+        large, strength = self.crops(count, SCALE * (side + 2 * MARGIN)), amount**0.65
         is_degraded = kind >= self.mixture.clean + self.mixture.compressed
         is_compressed = (kind >= self.mixture.clean) & ~is_degraded
         small, large = cropped_pair(large, strength, ~is_degraded, self.draws)
-        compression = Compression.drawn(strength, self.draws)
+        compression = Compression.drawn(strength, usual < USUAL_SHARE, self.draws)
         if is_compressed.any():
             small[is_compressed] = compression.some(is_compressed).of(small[is_compressed], self.draws)
         return small, large, Described(compression.described() * is_compressed[:, None], ~is_degraded)
@@ -164,10 +174,9 @@ class Compression:
         return cls(deviation, lowest + (highest - lowest) * draws.uniform(count))
 
     @classmethod
-    def drawn(cls, strength: Tensor, draws: Draws) -> Compression:
-        """Some images by their strength, the others with the noise and the quality that are most often met."""
+    def drawn(cls, strength: Tensor, is_usual: Tensor, draws: Draws) -> Compression:
+        """With the noise and the quality that are most often met where that `is_usual` (B), else by the strength."""
         count, by_strength = len(strength), cls.by_strength(strength, draws)
-        is_usual = draws.uniform(count) < USUAL_SHARE
         return cls(
             torch.where(is_usual, draws.uniform(count, 4, 12) / 255, by_strength.deviation),
             torch.where(is_usual, draws.uniform(count, 35, 65), by_strength.quality),
@@ -183,8 +192,10 @@ class Compression:
         return torch.stack([torch.ones_like(noise), noise, loss], dim=1)
 
     def of(self, small: Tensor, draws: Draws) -> Tensor:
-        """Small images (B, 3, h, w) with this noise and JPEG."""
-        return eight_bits(jpeg(eight_bits(add_noise_of(small, self.deviation, draws)), self.quality, draws))
+        """Small images (B, 3, h, w) with this noise and JPEG, whose blocks begin anywhere, as in a cropped image."""
+        top, left = draws.batch.randrange(LARGEST_BLOCK), draws.batch.randrange(LARGEST_BLOCK)
+        grained = F.pad(add_noise_of(small, self.deviation, draws), (left, 0, top, 0), mode="replicate")
+        return eight_bits(jpeg(eight_bits(grained), self.quality, draws)[:, :, top:, left:])
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ The third stage trains it on with the decoder; begun with random weights it woul
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from training.decoder.data import Described, Photographs, enlarge
@@ -23,9 +25,12 @@ def main() -> None:
     parser = stage_parser(__doc__, minutes=10, rate=2e-3)
     parser.add_argument("--side", type=int, default=48, help="side of the small crops in pixels")
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--start", type=Path, help="a decoder whose estimator is trained on")
     options = parser.parse_args()
     progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
     estimator = DegradationEstimator(DecoderConfig().estimates).to(options.device)
+    if options.start:
+        estimator.load_state_dict(weights_of_estimator(load_file(options.start)))
     optimizer = torch.optim.AdamW(estimator.parameters(), lr=0, betas=(0.9, 0.99))
     state = progress.resume()
     if state:
@@ -54,6 +59,12 @@ def main() -> None:
         progress.save(estimator=copy.deepcopy(estimator.state_dict()), optimizer=optimizer.state_dict())
 
     progress.train(step, keep)
+
+
+def weights_of_estimator(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a decoder's estimator, by their names in it alone."""
+    prefix = "estimator."
+    return {name.removeprefix(prefix): weight for name, weight in decoder.items() if name.startswith(prefix)}
 
 
 def estimator_of(run: Path) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ class Experts(nn.Module):
         self.weight = nn.Parameter(torch.zeros(experts * width, width, 3, 3))
 
     def added_to(self, weight: Tensor, shares: Tensor) -> Tensor:
-        """(C, C, 3, 3) and (B, K) -> a weight for each image (B, C, C, 3, 3)."""
+        """(C, C, 3, 3) and (B, K) -> a weight for each image (B, C, C, 3, 3); B = 1: for all."""
         return weight + torch.einsum("bk,koihw->boihw", shares, self.weight.unflatten(0, (shares.shape[1], -1)))
 
 
@@ -70,10 +70,10 @@ class Block(nn.Module):
         assert self.conv1.bias is not None
         assert self.conv2.bias is not None
         shares, shared_estimates = degradation
-        bias = self.conv1.bias + realism.view(-1, 1) * self.dial + F.linear(shared_estimates, self.condition)
-        hidden = convolved_each(x, self.experts1.added_to(self.conv1.weight, shares), bias)
+        biases = self.conv1.bias + realism.view(-1, 1) * self.dial + F.linear(shared_estimates, self.condition)
+        hidden = _convolved(x, self.experts1.added_to(self.conv1.weight, shares), biases)
         weights = self.experts2.added_to(self.conv2.weight, shares)
-        return x + convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1))
+        return x + _convolved(F.silu(hidden, inplace=True), weights, self.conv2.bias[None])
 
 
 class DegradationEstimator(nn.Module):
@@ -121,10 +121,22 @@ class Decoder(nn.Module):
 
     def forward(self, enlarged: Tensor, realism: Tensor) -> Tensor:
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
-        squares = folded(enlarged)
-        estimate = self.estimator(squares)
-        degradation = Degradation.of(estimate, self.router(estimate).sigmoid())
-        x = first = self.conv_in(squares)
+        estimates = self.estimator(folded(enlarged))
+        return self.restore(enlarged, realism, Degradation.of(estimates, self.shares(estimates)))
+
+    def degraded_alike(self, enlarged: Tensor) -> Degradation:
+        """The degradation of images (B, 3, 4h, 4w) which share their weights: a third less time to learn from them."""
+        estimates = self.estimator(folded(enlarged))
+        return Degradation.of(estimates, self.shares(estimates).mean(0, keepdim=True))
+
+    def shares(self, estimates: Tensor) -> Tensor:
+        """Of the experts in the weights (B, K), by the estimates (B, V)."""
+        shares: Tensor = self.router(estimates).sigmoid()
+        return shares
+
+    def restore(self, enlarged: Tensor, realism: Tensor, degradation: Degradation) -> Tensor:
+        """As `forward`, for a known degradation."""
+        x = first = self.conv_in(folded(enlarged))
         for block in self.blocks:
             x = block(x, realism, degradation)
         x = F.silu(first + self.conv_mid(x), inplace=True)
@@ -141,6 +153,15 @@ def folded(enlarged: Tensor) -> Tensor:
 def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:
     """Load weights of other runs; what they lack, as those from before the estimator do, stays as it is."""
     decoder.load_state_dict({**decoder.state_dict(), **weights})
+
+
+def _convolved(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    """Images (B, C, h, w) by weights (B, C, C, 3, 3) and biases (B, C), of both either one for each or one for all."""
+    if len(weights) > 1:
+        return convolved_each(x, weights, biases.expand(len(x), -1))
+    if len(biases) == 1:
+        return F.conv2d(x, weights[0], biases[0], padding=1)
+    return F.conv2d(x, weights[0], padding=1) + biases[:, :, None, None]
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -29,9 +29,9 @@ from training.progress import RunningMeans, TrainingRun, stage_parser
 
 LOWEST = 0.7
 """Realism from which results are held; below, the dial goes evenly from what is learned to what is held."""
-STRUCTURE_WEIGHT = 0.8
-"""Of 1 - SSIM beside the loss of pixels: about 5 times as much as it."""
-MIXTURE = Mixture(clean=0.06, compressed=0.82)
+STRUCTURE_WEIGHT = 3.0
+"""Of 1 - SSIM beside the loss of pixels: about 18 times as much as it."""
+MIXTURE = Mixture(clean=0.05, compressed=0.85)
 """Clean crops show what small shares of the experts do to images that need none."""
 ADAPTING = ("condition", "experts")
 """Parts of the names of what learns. Shares that could learn fell to 0.06, and with them the experts' rate."""
@@ -53,7 +53,7 @@ def main() -> None:
     start = load_file(options.start)
     if options.estimator:
         start |= estimator_of(options.estimator)
-    elif "estimator.out.weight" not in start:
+    if "estimator.out.weight" not in start:
         parser.error("--start has no estimator: name one with --estimator")
     training.start_from(start)
     training.freeze_all_but(ADAPTING)
@@ -66,7 +66,7 @@ def main() -> None:
     held = slice(options.faithful, None)
 
     def step() -> dict[str, Tensor]:
-        small, large = photographs.pairs(options.faithful + options.held, options.side)
+        small, large = photographs.alike_pairs(options.faithful + options.held, options.side)
         enlarged = enlarge(small)
         realism = LOWEST + (1 - LOWEST) * torch.rand(len(enlarged), 1, 1, 1, device=device)
         realism[faithful] = 0
@@ -74,7 +74,10 @@ def main() -> None:
             at_zero = torch.zeros_like(realism[held])
             added = common(enlarged[held], realism[held]) - common(enlarged[held], at_zero)
             target = training.ema(enlarged[held], at_zero).float() + added
-        restored = training.restore(enlarged, realism).float()
+            degradation = training.ema.degraded_alike(enlarged)
+        with torch.autocast(device.type, torch.bfloat16):
+            restored = training.decoder.restore(enlarged, realism, degradation)
+        restored = restored.float()
         pixels = pixel_loss(restored[faithful], large[faithful]).mean()
         structure = structure_loss(restored[faithful], large[faithful]).mean()
         drift = pixel_loss(restored[held], target).mean()
