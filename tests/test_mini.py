@@ -56,6 +56,20 @@ def test_it_restores_what_compression_took(mini: Upscaler, ground_truth: Image.I
         assert psnr(mini.upscale(low), ground_truth) > psnr(bicubic, ground_truth) + 0.5
 
 
+def test_it_restores_a_cropped_jpeg_as_the_whole_one(mini: Upscaler, ground_truth: Image.Image, tmp_path: Path) -> None:
+    """Wherever the blocks of JPEG begin, it reads as much compression."""
+    noise = np.random.default_rng(0).normal(0, 8, (96, 96, 3))
+    noisy = np.asarray(ground_truth.resize((96, 96), Image.Resampling.BICUBIC), float) + noise
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / "low.jpg", quality=50)
+    with Image.open(tmp_path / "low.jpg") as low:
+        whole = mini.upscale(low)
+        middle = whole.crop((96, 96, 288, 288))
+        for left, top in ((1, 0), (2, 3), (5, 6)):
+            cropped = mini.upscale(low.crop((left, top, 96, 96)))
+            box = 96 - 4 * left, 96 - 4 * top, 288 - 4 * left, 288 - 4 * top
+            assert psnr(cropped.crop(box), middle) > 45
+
+
 def test_flat_images_stay_flat(mini: Upscaler) -> None:
     """No texture, no seam and no shift of colour where there is nothing to see."""
     for color in ((128, 128, 128), (30, 90, 200), (250, 250, 245)):
