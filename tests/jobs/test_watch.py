@@ -113,6 +113,7 @@ def test_inputs_may_stay_and_are_not_done_again(start: Start, inbox: Path, tmp_p
     photograph(inbox / "a.png", 1)
     (inbox / "link.png").symlink_to(inbox / "a.png")
     watcher = start("--poll")
+    wait_for(lambda: names(tmp_path / "out") == ["a_x1.png"])
     assert watcher.stdout is not None
     assert watcher.stdout.readline() == "out/a_x1.png\n"  # the file alone is there before its line
     watcher.send_signal(signal.SIGINT)

@@ -88,7 +88,7 @@ def test_all_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with Image.open(DATA / "dandelion.jpg") as image:
         image.resize((256, 256)).save(photographs / "a.png")
     save_file(Features().convs.state_dict(), tmp_path / "vgg16.safetensors")
-    for module in (faithful, dial, refine):
+    for module in (faithful, dial, estimator, refine):
         monkeypatch.setattr(module, "DecoderConfig", lambda: SMALL)
     monkeypatch.setattr(Teacher, "from_ncnn", lambda _: Teacher(groups=1).requires_grad_(False))
     given = [str(photographs), "--validation", str(photographs), "--side", "16"]
@@ -119,6 +119,7 @@ def test_all_stages_train_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     save_file(without_estimates(load_file(kept)), kept.with_name("old.safetensors"))
     first = train(estimator, "estimator", "--batch", "2")
     assert train(estimator, "estimator", "--batch", "2") > first > 0
+    assert train(estimator, "trained-on", "--batch", "2", "--start", str(kept)) > 0
     begun = ("--start", str(kept), "--estimator", str(tmp_path / "estimator"), "--faithful", "2", "--held", "2")
     with pytest.raises(SystemExit):
         train(refine, "refine", "--start", str(kept.with_name("old.safetensors")))

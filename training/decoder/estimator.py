@@ -2,13 +2,12 @@
 
     python -m training.decoder.estimator photographs/train --validation photographs/validation --run runs/estimator
 
-The third stage trains it on with the decoder; begun with random weights it would tell the decoder nothing for long.
+The third stage leaves it as it is: shares that could learn with the decoder shrank.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.decoder.data import Described, Photographs, enlarge
-from training.decoder.network import SCALE, DecoderConfig, DegradationEstimator, folded
+from training.decoder.network import SCALE, Decoder, DecoderConfig, folded, load_weights
 from training.progress import RunningMeans, TrainingRun, stage_parser
 
 
@@ -28,9 +27,10 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a decoder whose estimator is trained on")
     options = parser.parse_args()
     progress = TrainingRun(options.run, options.minutes * 60, options.save_every)
-    estimator = DegradationEstimator(DecoderConfig().estimates).to(options.device)
+    decoder = Decoder(DecoderConfig()).to(options.device)
     if options.start:
-        estimator.load_state_dict(weights_of_estimator(load_file(options.start)))
+        load_weights(decoder, load_file(options.start))
+    estimator = decoder.estimator
     optimizer = torch.optim.AdamW(estimator.parameters(), lr=0, betas=(0.9, 0.99))
     state = progress.resume()
     if state:
@@ -59,12 +59,6 @@ def main() -> None:
         progress.save(estimator=copy.deepcopy(estimator.state_dict()), optimizer=optimizer.state_dict())
 
     progress.train(step, keep)
-
-
-def weights_of_estimator(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a decoder's estimator, by their names in it alone."""
-    prefix = "estimator."
-    return {name.removeprefix(prefix): weight for name, weight in decoder.items() if name.startswith(prefix)}
 
 
 def estimator_of(run: Path) -> dict[str, Tensor]:

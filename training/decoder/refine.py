@@ -76,8 +76,7 @@ def main() -> None:
             target = training.ema(enlarged[held], at_zero).float() + added
             degradation = training.ema.degraded_alike(enlarged)
         with torch.autocast(device.type, torch.bfloat16):
-            restored = training.decoder.restore(enlarged, realism, degradation)
-        restored = restored.float()
+            restored = training.decoder.restore(enlarged, realism, degradation).float()
         pixels = pixel_loss(restored[faithful], large[faithful]).mean()
         structure = structure_loss(restored[faithful], large[faithful]).mean()
         drift = pixel_loss(restored[held], target).mean()
