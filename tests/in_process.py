@@ -39,6 +39,7 @@ def run(*arguments: str | Path, stdin: bytes = b"", terminal: bool = False) -> R
         stack.enter_context(mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))))
         stack.enter_context(mock.patch.object(sys, "stdout", stdout))
         stack.enter_context(mock.patch.object(sys, "stderr", err))
+        stack.enter_context(mock.patch.object(sys, "unraisablehook", sys.unraisablehook))
         stack.enter_context(mock.patch.object(sys, "argv", ["varsr", *map(str, arguments)]))
         stack.enter_context(mock.patch.dict(os.environ))
         stack.enter_context(_fresh_messages())

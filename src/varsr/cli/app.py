@@ -23,6 +23,7 @@ from varsr.cli.options import Debug
 from varsr.cli.serve import serve
 from varsr.cli.upscale import upscale
 from varsr.cli.watch import watch
+from varsr.jobs.interruption import raise_dropped_interruptions
 
 EXIT_CODES = """Exit codes: 0 done, 1 some images failed or an unforeseen error, 2 wrong request, 3 model not to
 be had, 4 input not readable, 5 output not writable, 6 no such device, 7 too little memory, 8 no valid image computed,
@@ -67,6 +68,7 @@ def root(
 def main() -> None:
     """Run the command line; every error ends as one line on standard error and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    raise_dropped_interruptions()
     _shorten_spinning()
     _replace_closed_streams()
     _leave_deleted_folder()
