@@ -139,6 +139,21 @@ def test_workers_do_not_outlive_their_parent(start: Start, album: Path, tmp_path
             image.load()
 
 
+def test_an_interruption_of_workers_that_start_is_silent(start: Start, album: Path) -> None:
+    """As Ctrl+C is, which reaches every process of a terminal."""
+    process = start(album, "-d", "out", "--workers", "2", "--device", "cpu")
+    wait_for(lambda: len(children(process.pid)) == 2)
+    first = children(process.pid)
+    time.sleep(0.4)  # of about a second in which they import their modules
+    for worker in first:
+        os.kill(worker, signal.SIGINT)
+    wait_for(lambda: not any(map(is_alive, first)))
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Traceback" not in error
+
+
 def test_a_missing_model_is_one_line(start: Start, album: Path) -> None:
     process = start(album, "-d", "out", "--workers", "2", "--device", "cpu", "--model", "missing.safetensors")
     _, error = process.communicate(timeout=60)

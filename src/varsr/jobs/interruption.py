@@ -1,4 +1,4 @@
-"""Interruptions that Python drops are raised again.
+"""Interruptions that come at a bad moment: while a process starts, or where Python drops their exceptions.
 
 A signal's exception is raised wherever the main thread is. In a callback of a weak reference or in a destructor, which
 libraries run at any moment, Python can pass it to nobody: it prints it, drops it, and the program goes on.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 SECONDS_UNTIL_AGAIN = 0.01
+_HAS_MASKS = hasattr(signal, "pthread_sigmask")  # not on Windows
 
 
 def raise_dropped_interruptions() -> None:
@@ -23,9 +26,32 @@ def raise_dropped_interruptions() -> None:
 
     Windows, where no signal can be sent to a thread, keeps Python's way.
     """
-    if not hasattr(signal, "pthread_kill"):
+    if _HAS_MASKS:
+        sys.unraisablehook = _resending(sys.unraisablehook)
+
+
+@contextmanager
+def interruptions_postponed() -> Iterator[None]:
+    """Hold SIGINT back, in this process until the end, in one that is started meanwhile until it accepts it.
+
+    Ctrl+C reaches every process of a terminal. One that is still importing its modules would print where it was.
+    """
+    if not _HAS_MASKS:
+        yield
         return
-    sys.unraisablehook = _resending(sys.unraisablehook)
+    resource_tracker.ensure_running()  # else it is started with the first process, and lets SIGINT through after that
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def accept_interruptions() -> None:
+    """Let SIGINT through, also one that was held back since the process started: `KeyboardInterrupt`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if _HAS_MASKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _resending(report: Callable[[UnraisableHookArgs], object]) -> Callable[[UnraisableHookArgs], None]:

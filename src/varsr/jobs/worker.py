@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 from varsr.errors import VarsrError
-from varsr.jobs.interruption import raise_dropped_interruptions
+from varsr.jobs.interruption import accept_interruptions, raise_dropped_interruptions
 from varsr.jobs.outcome import Outcome
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
@@ -80,13 +80,13 @@ class _Parent:
 
 def work(pipe: Connection, choice: ModelChoice, settings: JobSettings, threads: int | None) -> None:
     """Do the jobs that come through a pipe: the body of a worker process."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raise_dropped_interruptions()
     parent = _Parent(pipe)
     threading.Thread(target=parent.watch, daemon=True, name="varsr-alive").start()
     numbers: dict[Job, list[int]] = {}
     with suppress(KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
+        accept_interruptions()
         if threads is not None:
             _use_threads(threads)
         try:

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from varsr.errors import DeviceError, VarsrError
+from varsr.jobs.interruption import interruptions_postponed
 from varsr.jobs.outcome import Outcome
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
@@ -217,7 +218,8 @@ class WorkerRun:
         mine, theirs = context.Pipe()
         arguments = theirs, self._choices[seat], self._settings, self._threads
         process = context.Process(target=work, args=arguments, name=f"varsr-worker-{seat}", daemon=True)
-        process.start()
+        with interruptions_postponed():
+            process.start()
         theirs.close()
         batch = self._settings.options.batch_size or (8 if self._choices[seat].device == "cpu" else 32)
         self._workers.append(_Worker(seat, process, mine, most_held=BATCHES_HELD * batch))
