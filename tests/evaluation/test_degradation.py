@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.evaluation.pairs import photograph
 from varsr.errors import RequestError
-from varsr.evaluation.degradation import Draws, degrade, gaussian_kernels, jpeg, reduce, sinc_kernels
+from varsr.evaluation.degradation import Draws, add_noise_of, degrade, gaussian_kernels, jpeg, reduce, sinc_kernels
 from varsr.evaluation.inputs import make_input
 
 CPU = torch.device("cpu")
@@ -48,6 +48,16 @@ def test_compression_is_that_of_jpeg(image: torch.Tensor, quality: int) -> None:
     many = jpeg(image.repeat(8, 1, 1, 1), torch.full((8,), float(quality)), Draws.seeded(0, CPU))
     nearest = (many - reference).abs().mean((1, 2, 3)).min()  # some have halved chroma
     assert nearest < 0.5 * (image[0] - reference).abs().mean()
+
+
+@pytest.mark.parametrize("grey", [0.0, 1.0])
+@pytest.mark.parametrize("shot", [0.0, 1.0])
+def test_noise_is_grey_or_coloured_and_even_or_as_of_photons(grey: float, shot: float) -> None:
+    halves = torch.tensor([0.3, 0.6]).repeat_interleave(64).expand(2, 3, 128, 128)  # dark and bright
+    noise = add_noise_of(halves, torch.full((2,), 0.04), Draws.seeded(0, CPU), grey, shot) - halves
+    assert torch.allclose(noise[:, 0], noise[:, 1], atol=1e-6) == bool(grey)
+    dark, bright = noise.split(64, dim=3)
+    assert float(bright.std() / dark.std()) == pytest.approx(2**0.5 if shot else 1, rel=0.03)
 
 
 def test_kernels_keep_the_brightness() -> None:

@@ -29,9 +29,9 @@ from training.progress import RunningMeans, TrainingRun, stage_parser
 
 LOWEST = 0.7
 """Realism from which results are held; below, the dial goes evenly from what is learned to what is held."""
-STRUCTURE_WEIGHT = 3.0
-"""Of 1 - SSIM beside the loss of pixels: about 18 times as much as it."""
-MIXTURE = Mixture(clean=0.05, compressed=0.85)
+STRUCTURE_WEIGHT = 5.0
+"""Of 1 - SSIM beside the loss of pixels: about 30 times as much as it, with 100 times its gradient."""
+MIXTURE = Mixture(clean=0.05, compressed=0.9)
 """Clean crops show what small shares of the experts do to images that need none."""
 ADAPTING = ("condition", "experts")
 """Parts of the names of what learns. Shares that could learn fell to 0.06, and with them the experts' rate."""

@@ -124,12 +124,15 @@ def add_noise(x: Tensor, strength: Tensor, draws: Draws) -> Tensor:
     return add_noise_of(x, strength * draws.uniform(len(x), 0.2, 1) * 25 / 255, draws)
 
 
-def add_noise_of(x: Tensor, deviation: Tensor, draws: Draws) -> Tensor:
-    """Gaussian noise of a standard deviation (B) in [0, 1], grey or coloured, for half the images as of photons."""
+def add_noise_of(x: Tensor, deviation: Tensor, draws: Draws, grey: float = 0.4, shot: float = 0.5) -> Tensor:
+    """Gaussian noise of a standard deviation (B) in [0, 1].
+
+    For shares of the images it is `grey` instead of coloured, and grows with the root of the light (`shot`).
+    """
     count = len(x)
-    is_grey = (draws.uniform(count) < 0.4).view(-1, 1, 1, 1)
+    is_grey = (draws.uniform(count) < grey).view(-1, 1, 1, 1)
     noise = torch.where(is_grey, draws.normal(x[:, :1]), draws.normal(x))
-    is_shot = (draws.uniform(count) < 0.5).view(-1, 1, 1, 1)
+    is_shot = (draws.uniform(count) < shot).view(-1, 1, 1, 1)
     light = (1.6 * x.mean(1, keepdim=True)).clamp(min=0.02).sqrt()
     return (x + noise * torch.where(is_shot, light, torch.ones_like(light)) * deviation.view(-1, 1, 1, 1)).clamp(0, 1)
 

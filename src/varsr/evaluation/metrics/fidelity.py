@@ -32,14 +32,12 @@ def ssim(result: FloatImage, reference: FloatImage, channels: ChannelsName = "y"
 def ssim_map(x: Tensor, y: Tensor, peak: float) -> Tensor:
     """Structural similarity around each place of two batches (B, 1, H, W), whose values go from 0 to `peak`."""
     window = gaussian_line(11, 1.5).to(x)
+    return ssim_of_means(*(separable(z, window) for z in (x, y, x * x, y * y, x * y)), peak=peak)
 
-    def local(z: Tensor) -> Tensor:
-        return separable(z, window)
 
-    mean_x, mean_y = local(x), local(y)
-    variance_x, variance_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
-    covariance = local(x * y) - mean_x * mean_y
+def ssim_of_means(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor, xy: Tensor, *, peak: float) -> Tensor:
+    """Structural similarity by the local means of two images and of their products."""
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    luminance = (2 * x * y + c1) / (x**2 + y**2 + c1)
+    structure = (2 * (xy - x * y) + c2) / (xx - x**2 + yy - y**2 + c2)
     return luminance * structure
