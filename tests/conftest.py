@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,8 @@ from varsr.runtime.device import Precision
 from varsr.weights.checkpoint import load_model
 from varsr.weights.convert import convert
 
-settings.register_profile("any machine", deadline=None)  # how long a case takes is no matter of right or wrong
+# How long a case takes is no matter of right or wrong; cases are the same in every run, as all random numbers are.
+settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")
 
 FLOAT32 = Precision(torch.float32, torch.float32)
@@ -37,6 +39,13 @@ CPU = torch.device("cpu")
 READ_AT_START = ("PYTHON", "OMP_DISPLAY", "OMP_WAIT", "GOMP")
 """Variables that the interpreter, or GNU OpenMP, reads as it is loaded."""
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random numbers in every run of a test, whatever ran before it."""
+    torch.manual_seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,6 @@ TOKENS = replace(
 )
 
 
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-    random.seed(0)
-
-
 def test_the_dial_moves_the_result_and_zero_leaves_it() -> None:
     decoder = Decoder(SMALL)
     for block in decoder.blocks:

@@ -46,14 +46,12 @@ def test_a_lesson_without_errors_is_the_quantizers_own_coding(nano: Path) -> Non
 
 
 def test_errors_are_made_and_mended(nano: Path) -> None:
-    torch.manual_seed(0)
     quantizer = load_model(nano, CPU, FLOAT32).quantizer
     targets = prepare(quantizer, torch.randn(8, 8, 4, 4), error=2.0)
     assert not torch.equal(targets.taken, targets.targets[-1])
 
 
 def test_the_corrector_learns_a_constant_residual(tmp_path: Path) -> None:
-    torch.manual_seed(0)
     write_nano(tmp_path / "nano.safetensors", NANO)
     corrector = load_model(tmp_path / "nano.safetensors", CPU, FLOAT32).corrector.requires_grad_(True)
     trained = Trained(corrector, weight_decay=0)
@@ -72,7 +70,6 @@ def test_the_corrector_learns_a_constant_residual(tmp_path: Path) -> None:
 
 
 def test_masters_go_on_from_a_saved_state() -> None:
-    torch.manual_seed(0)
     layer = torch.nn.Linear(4, 4).to(torch.bfloat16)
     trained = Trained(layer, weight_decay=0.01)
     for _ in range(3):
@@ -86,7 +83,6 @@ def test_masters_go_on_from_a_saved_state() -> None:
 
 
 def test_shortened_latents_are_some_scales_sum() -> None:
-    torch.manual_seed(0)
     totals = [torch.full((200, 1, 1, 1), float(k)) for k in (1, 2, 3)]
     values = shorten(totals).flatten().tolist()
     assert set(values) == {0.0, 1.0, 2.0, 3.0}
