@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,13 +31,15 @@ def raise_dropped_interruptions() -> None:
 
 @contextmanager
 def interruptions_postponed() -> Iterator[None]:
-    """Hold SIGINT back, in this process until the end, in one that is started meanwhile until it accepts it.
+    """Hold SIGINT back: in this process within the context, in one that is started there until it accepts it.
 
     Ctrl+C reaches every process of a terminal. One that is still importing its modules would print where it was.
     """
     if not _HAS_MASKS:
         yield
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # else it is started with the first process, and lets SIGINT through after that
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -13,6 +13,7 @@ from typing import Any
 from varsr.errors import InputError, VarsrError, as_varsr_error
 from varsr.images.header import Header
 from varsr.images.photo import Photo
+from varsr.jobs.interruption import interruptions_postponed
 from varsr.web.limits import Limits
 
 
@@ -58,7 +59,8 @@ class Decoder:
         context = multiprocessing.get_context("spawn")
         mine, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._limits), name="varsr-decoder", daemon=True)
-        process.start()
+        with interruptions_postponed():
+            process.start()
         theirs.close()
         self._child = process, mine
         return self._child
