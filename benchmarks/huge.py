@@ -26,6 +26,7 @@ from varsr.jobs.outcome import Policy
 from varsr.jobs.plan import Job
 from varsr.jobs.prefetch import JobSettings
 from varsr.jobs.run import Run
+from varsr.model.inference import DecodeConfig
 from varsr.model.varsr import VARSR
 from varsr.runtime.device import Precision
 from varsr.runtime.engine import Engine
@@ -46,7 +47,7 @@ class StandIn:
         for _scale in (*self.config.scales, "corrector"):
             yield torch.zeros(len(tiles), self.config.tokenizer.channels, side, side)
 
-    def decode(self, _: Tensor, upsampled: Tensor, __: float) -> Tensor:
+    def decode(self, _: Tensor, upsampled: Tensor, __: DecodeConfig) -> Tensor:
         """The input."""
         return upsampled
 

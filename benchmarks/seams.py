@@ -119,8 +119,8 @@ def decode(upscaler: Upscaler, source: Enlarged, latent: FloatImage, tile: Tile)
     """The pixels of a window in [0, 1]."""
     cells = torch.from_numpy(np.ascontiguousarray(latent[tile.area].transpose(2, 0, 1)))[None]
     pixels = cut(upscaler, source, tile.times(upscaler.model.config.tokenizer.stride))
-    realism = upscaler.settings().realism
-    decoded = upscaler.model.decode(cells.to(upscaler.engine.precision.compute), pixels, realism)
+    decoding = upscaler.settings().decoding
+    decoded = upscaler.model.decode(cells.to(upscaler.engine.precision.compute), pixels, decoding)
     pixels_out: FloatImage = decoded[0].float().permute(1, 2, 0).numpy()
     return (pixels_out + 1) / np.float32(2)
 

@@ -36,6 +36,7 @@ MINI = ModelConfig(
 )
 PRESET = Preset(
     realism=0.9,
+    faithful_views=4,
     guidance_scale=0.0,
     guidance_scale_tiled=0.0,
     guided_scales=2,

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.nano import CONDITIONED, DIAL_LIKE, MINI_LIKE, write_nano
+from tests.conftest import CPU, FLOAT32
+from tests.nano import CONDITIONED, DIAL_LIKE, MINI_LIKE, write_nano, write_preset
 from training.decoder.network import Decoder as TrainedDecoder
 from training.decoder.network import DecoderConfig
 from training.tokens.tokenizer import packaged
@@ -18,6 +19,8 @@ from varsr import Options, Upscaler
 from varsr.choices import DtypeName
 from varsr.model.config import ConfigError, DialConfig, ModelConfig
 from varsr.model.dial_decoder import DialDecoder
+from varsr.model.inference import DecodeConfig
+from varsr.weights.checkpoint import load_model
 
 
 @pytest.fixture
@@ -82,6 +85,32 @@ def test_the_dial_reaches_the_result(tmp_path: Path, image: Image.Image) -> None
     results = [np.asarray(upscaler.upscale(image, 2, Options(realism=r, corrector=False))) for r in (0.0, 1.0, None)]
     assert not np.array_equal(results[0], results[1])
     assert np.array_equal(results[1], results[2])  # the published preset is at 1
+
+
+def test_the_mean_over_views_does_not_depend_on_the_view(tmp_path: Path) -> None:
+    write_nano(tmp_path / "model.safetensors", DIAL_LIKE)
+    model = load_model(tmp_path / "model.safetensors", CPU, FLOAT32)
+    latent, pixels = torch.randn(1, 8, 4, 4), torch.rand(1, 3, 32, 32)
+
+    def decoded(views: int, axes: tuple[int, ...] = ()) -> torch.Tensor:
+        with torch.inference_mode():
+            return model.decode(latent.flip(axes), pixels.flip(axes), DecodeConfig(0, views)).flip(axes)
+
+    for views, axes in ((2, (3,)), (4, (2,)), (4, (2, 3))):
+        torch.testing.assert_close(decoded(views, axes), decoded(views), atol=1e-5, rtol=1e-5)
+        assert (decoded(1, axes) - decoded(1)).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="views must be 1, 2 or 4"):
+        DecodeConfig(views=3)
+
+
+def test_views_are_for_realism_0(tmp_path: Path, image: Image.Image) -> None:
+    """Their mean would blur the texture that a realism above 0 invents."""
+    upscaler = upscaler_of(DIAL_LIKE, tmp_path)
+    write_preset(tmp_path / "model.toml", faithful_views=4)
+    with_views = Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu", dtype="fp32")
+    for realism, is_alike in ((0.0, False), (0.1, True)):
+        results = [np.asarray(each.upscale(image, 2, Options(realism=realism))) for each in (upscaler, with_views)]
+        assert np.array_equal(results[0], results[1]) == is_alike
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "int8"])

@@ -13,7 +13,7 @@ from tests.conftest import CPU, FLOAT32
 from tests.golden import DATA, GoldenNoise, write_pickles
 from tests.model.test_golden import distance
 from varsr.model.config import CLASS_SCALES
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.varsr import VARSR, Prediction
 from varsr.weights.checkpoint import load_model
 from varsr.weights.convert import convert
@@ -69,5 +69,5 @@ def test_corrector(model: VARSR, predictions: list[Prediction], latent: Tensor, 
 
 def test_pixels(model: VARSR, latent: Tensor, golden: dict[str, Tensor]) -> None:
     with torch.inference_mode():
-        pixels = model.decode(latent, torch.zeros(2, 3, 512, 512), realism=0)
+        pixels = model.decode(latent, torch.zeros(2, 3, 512, 512), DecodeConfig(realism=0))
     assert distance(pixels[:, :, 200:264, 200:264], golden["image_crop"]) < 2 / 127.5

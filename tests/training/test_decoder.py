@@ -31,6 +31,7 @@ from training.decoder.teacher import Teacher
 from training.tokens import batches, grow, join, tokenizer, transformer
 from varsr import Upscaler
 from varsr.model.config import PrefixConfig
+from varsr.model.inference import DecodeConfig
 from varsr.weights.checkpoint import is_matrix, load_encoder, load_model
 
 SMALL = DecoderConfig(width=16, blocks=3, half=8, full=8, experts=2)
@@ -183,7 +184,8 @@ def test_a_decoder_without_an_estimator_still_serves_a_model(tmp_path: Path, mon
     grow.main()
     with torch.inference_mode():
         expected = before(pixels, torch.zeros(1, 1, 1, 1)).clamp(0, 1)
-        found = load_model(grown, CPU, FLOAT32).decode(torch.zeros(1, 8, 4, 4), pixels * 2 - 1, 0)
+        loaded, latent = load_model(grown, CPU, FLOAT32), torch.zeros(1, 8, 4, 4)
+        found = loaded.decode(latent, pixels * 2 - 1, DecodeConfig(realism=0))
     torch.testing.assert_close((found + 1) / 2, expected, atol=1e-5, rtol=1e-5)
     start = tmp_path / "start.safetensors"
     write_nano(start, replace(TOKENS, dial=DIAL_LIKE.dial))

@@ -24,7 +24,7 @@ from training.design import MINI, PRESET
 from training.progress import RunningMeans, Trained, TrainingRun, stage_parser
 from training.tokens.batches import Batch, Batches, flat, load_decoder, validation_batches
 from varsr.model.dial_decoder import DialDecoder
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.tokenizer import Encoder
 from varsr.model.varsr import VARSR
@@ -65,7 +65,7 @@ def true_latent(model: VARSR, encoder: Encoder, batch: Batch, dtype: torch.dtype
 
 def decode(model: VARSR, latent: Tensor, batch: Batch, dtype: torch.dtype, realism: float = 0.0) -> Tensor:
     """Pixels (B, 3, S, S), float32."""
-    return model.decode(latent.to(dtype), batch.upsampled.to(dtype), realism).float()
+    return model.decode(latent.to(dtype), batch.upsampled.to(dtype), DecodeConfig(realism)).float()
 
 
 @torch.no_grad()

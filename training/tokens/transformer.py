@@ -23,7 +23,7 @@ from training.tokens.diffusion import corrector_loss
 from training.tokens.teacher_forcing import Walk, forward_all_scales, prepare, step
 from training.tokens.tokenizer import Tokenizer, load_tokenizer
 from varsr.model.config import ModelConfig
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 
@@ -92,7 +92,7 @@ def generate(model: VARSR, batch: Batch, inference: InferenceConfig, dtype: torc
     """Pixels at realism 0 as the model would give them, (B, 3, S, S)."""
     tiles = batch.upsampled.to(dtype)
     *_, latent = model.generate(model.conditions_of_tiles(tiles), inference, TileNoise(0, range(len(tiles))))
-    return model.decode(latent.to(dtype), tiles, realism=0).float()
+    return model.decode(latent.to(dtype), tiles, DecodeConfig(realism=0)).float()
 
 
 @torch.no_grad()

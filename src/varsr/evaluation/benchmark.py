@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from varsr.generation.generator import Generator
 from varsr.images.size import Size
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.sampling import TileNoise
 from varsr.model.varsr import VARSR
 from varsr.runtime.engine import Engine
@@ -233,7 +233,7 @@ def _stages(engine: Engine, given: Tensor, inference: InferenceConfig) -> Iterat
     pixels = torch.zeros(
         count, 3, config.tile_side, config.tile_side, dtype=engine.precision.compute, device=engine.device
     )
-    engine.model.decode(latent.to(pixels.dtype), pixels, 1.0)
+    engine.model.decode(latent.to(pixels.dtype), pixels, DecodeConfig())
     yield "decoder"
 
 

@@ -20,7 +20,7 @@ from varsr.images.metadata import Metadata
 from varsr.images.photo import Photo
 from varsr.images.pillow import image_of
 from varsr.model.config import ModelConfig
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.sampling import Sampling
 from varsr.runtime.batch import ClassBatch
 from varsr.runtime.engine import Engine
@@ -133,7 +133,7 @@ class Generator:
         side = self.config.tile_side
         nothing = np.full((1, side, side, 3), 0.5, np.float32)
         for latents in pending.latents():
-            (color,) = self.engine.decode(latents[None], nothing, realism=1)
+            (color,) = self.engine.decode(latents[None], nothing, DecodeConfig())
             if not np.isfinite(color).all():
                 raise ResultError("The model computed values that are not an image.", "Try `dtype` fp32.")
             yield color.clip(0, 1)

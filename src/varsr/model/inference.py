@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from varsr.model.sampling import ARGMAX, Sampling
 
+VIEWS = (1, 2, 4)
+
 
 @dataclass(frozen=True)
 class InferenceConfig:
@@ -42,3 +44,22 @@ class InferenceConfig:
             raise ValueError(f"guided_scales must be at least 2, not {self.guided_scales}")
         if self.corrector_steps != 0 and not 2 <= self.corrector_steps <= 1000:
             raise ValueError(f"corrector_steps must be 0 or 2 to 1000, not {self.corrector_steps}")
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """Settings under which a decoder with a realism dial decodes latents; others decode alike under all.
+
+    Raises `ValueError` for values that it cannot use.
+    """
+
+    realism: float = 1.0
+    """From 0, faithful, to 1, realistic."""
+    views: int = 1
+    """Mirrored views that are decoded, of which the mean is taken: 1, 2 or 4."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.realism <= 1:
+            raise ValueError(f"realism must be 0 to 1, not {self.realism}")
+        if self.views not in VIEWS:
+            raise ValueError(f"views must be 1, 2 or 4, not {self.views}")

@@ -13,7 +13,7 @@ from varsr.model import guidance
 from varsr.model.config import ModelConfig
 from varsr.model.corrector import Corrector
 from varsr.model.dial_decoder import DialDecoder
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.passes import Conditions, LabelPasses
 from varsr.model.prefix import PrefixEncoder
 from varsr.model.pruning import Selection, select
@@ -21,6 +21,9 @@ from varsr.model.quantizer import Quantizer
 from varsr.model.sampling import Noise, choose
 from varsr.model.tokenizer import Decoder
 from varsr.model.transformer import Transformer
+
+MIRRORED: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+"""Axes along which the views of an image are mirrored."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,21 @@ class VARSR(nn.Module):
         if inference.corrector_steps and last is not None:
             yield self.correct(last, inference, noise)
 
-    def decode(self, latent: Tensor, upsampled: Tensor, realism: float) -> Tensor:
+    def decode(self, latent: Tensor, upsampled: Tensor, decoding: DecodeConfig) -> Tensor:
         """Latents (T, Z, P, P) with their upsampled input (T, 3, S, S) -> pixels (T, 3, S, S), all in [-1, 1].
 
-        A decoder without a dial decodes alike at any `realism`.
+        With a dial it is the mean over `decoding.views` views, each mirrored back (self-ensemble; Timofte et al. 2016).
         """
-        if isinstance(self.decoder, DialDecoder):
-            return self.decoder(latent, upsampled, realism)
-        return self.decoder(latent, upsampled)
+        decoder = self.decoder
+        if not isinstance(decoder, DialDecoder):
+            return decoder(latent, upsampled)
+
+        def decoded(axes: tuple[int, ...]) -> Tensor:
+            return decoder(latent.flip(axes), upsampled.flip(axes), decoding.realism).flip(axes)
+
+        if decoding.views == 1:
+            return decoder(latent, upsampled, decoding.realism)
+        return torch.stack([decoded(axes) for axes in MIRRORED[: decoding.views]]).float().mean(0)
 
     def _empty_latent(self, like: Tensor) -> Tensor:
         side, channels = self.config.latent_side, self.config.tokenizer.channels

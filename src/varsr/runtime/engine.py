@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from varsr.model.config import ModelConfig
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.passes import Conditions
 from varsr.model.sampling import Noise
 from varsr.model.varsr import VARSR
@@ -156,15 +156,15 @@ class Engine:
             return self.model.conditions_of_tiles(given)
         return self.model.conditions_of_classes(given, self.precision.compute)
 
-    def decode(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:
+    def decode(self, latents: FloatImages, pixels: FloatImages, decoding: DecodeConfig) -> FloatImages:
         """Latents (T, P, P, Z) with the input's tiles (T, S, S, 3) -> restored tiles (T, S, S, 3), all in [0, 1]."""
         if self._worker is None:
-            return self._decoded(latents, pixels, realism)
-        return self._worker.run_sync(partial(self._decoded, latents, pixels, realism))
+            return self._decoded(latents, pixels, decoding)
+        return self._worker.run_sync(partial(self._decoded, latents, pixels, decoding))
 
     @torch.inference_mode()
-    def _decoded(self, latents: FloatImages, pixels: FloatImages, realism: float) -> FloatImages:
-        restored = self.model.decode(self.tensor(latents), self.tensor(pixels * 2 - 1), realism)
+    def _decoded(self, latents: FloatImages, pixels: FloatImages, decoding: DecodeConfig) -> FloatImages:
+        restored = self.model.decode(self.tensor(latents), self.tensor(pixels * 2 - 1), decoding)
         return _maps((restored.float() + 1) / 2)
 
     def tensor(self, maps: FloatImages) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from varsr.choices import ColorFix
 from varsr.errors import RequestError, WeightsError
 from varsr.model.config import ModelConfig
-from varsr.model.inference import InferenceConfig
+from varsr.model.inference import DecodeConfig, InferenceConfig
 from varsr.model.sampling import Sampling
 from varsr.upscaling.options import Options
 
@@ -29,6 +29,8 @@ class Preset:
 
     realism: float = 1.0
     """Realism of a decoder with a dial, from 0 to 1; for others a factor of the guidance scale."""
+    faithful_views: int = 1
+    """Mirrored views of which a decoder with a dial takes the mean at realism 0: 1, 2 or 4."""
     guidance_scale: float = PUBLISHED.guidance_scale
     """Guidance scale for an image of a single tile."""
     guidance_scale_tiled: float = 7.0
@@ -54,12 +56,10 @@ class Preset:
     color_fix: ColorFix = "adain"
 
     def __post_init__(self) -> None:
-        self.inference()  # raises what the network cannot use
+        self.inference(), self.decoding()  # they raise what the network cannot use
         for name in ("tile_overlap", "decode_overlap"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
-        if not 0 <= self.realism <= 1:
-            raise ValueError(f"realism must be 0 to 1, not {self.realism}")
         if self.decode_window < 1:
             raise ValueError(f"decode_window must be at least 1, not {self.decode_window}")
         if self.color_fix not in get_args(ColorFix):
@@ -77,6 +77,10 @@ class Preset:
             corrector_steps=self.corrector_steps,
             corrector_gain=self.corrector_gain,
         )
+
+    def decoding(self) -> DecodeConfig:
+        """The decoder's settings. With realism the mean over views would blur the texture that each of them invents."""
+        return DecodeConfig(self.realism, views=1 if self.realism else self.faithful_views)
 
     def updated(self, table: Mapping[str, Any]) -> Preset:
         """The preset with the values of a table. Raises `ValueError` naming what is unknown or of the wrong type."""
@@ -96,6 +100,7 @@ class Preset:
             guided_scales=min(3, self.guided_scales),
             guided_tokens=min(0.5, self.guided_tokens),
             keep_ratio=min(0.3, self.keep_ratio),
+            faithful_views=1,
             corrector_steps=min(5, self.corrector_steps),
             tile_overlap=max(0.0, self.tile_overlap - 0.125),
             decode_overlap=min(0.125, self.decode_overlap),
@@ -137,7 +142,7 @@ class Settings:
     """Latent positions that neighbouring tiles share when they are predicted."""
     decode_overlap: int
     """Latent positions that neighbouring windows share when they are decoded, at least as many as tiles share."""
-    realism: float
+    decoding: DecodeConfig
     window_sides: range
     """Latent positions along the side of what may be decoded at a time, where the image is so large."""
     color_fix: ColorFix
@@ -195,5 +200,5 @@ def resolve(presets: Presets, options: Options, config: ModelConfig) -> Settings
         # Windows of several tiles may be an eighth larger, if fewer are needed then; a single tile is decoded as it is.
         window_sides=range(window, window + (window // 8 if chosen.decode_window > 1 else 0) + 1),
         color_fix=chosen.color_fix,
-        realism=chosen.realism,
+        decoding=chosen.decoding(),
     )

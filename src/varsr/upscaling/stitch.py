@@ -9,6 +9,7 @@ from itertools import groupby, islice
 import numpy as np
 
 from varsr.images.enlarge import Enlarged
+from varsr.model.inference import DecodeConfig
 from varsr.runtime.engine import Engine
 from varsr.tiling.array import FloatImage
 from varsr.tiling.blend import BandBlend
@@ -32,7 +33,7 @@ class Stitcher:
         source: Enlarged,
         tiles: Sequence[Tile],
         windows: Sequence[Tile],
-        realism: float,
+        decoding: DecodeConfig,
         progress: ProgressCounter,
         reuse: Reuse | None = None,
     ) -> None:
@@ -41,7 +42,7 @@ class Stitcher:
         self._reuse = reuse
         self._source = source
         self._tiles = tiles
-        self._realism = realism
+        self._decoding = decoding
         self._progress = progress
         self._stride = engine.model.config.tokenizer.stride
         self._windows_at_once = max(1, engine.batch_size * tiles[0].side ** 2 // windows[0].side ** 2)
@@ -103,6 +104,6 @@ class Stitcher:
             return ()
         latents = np.stack([band[:, window.area[1]] for window in windows])
         inputs = np.stack([self._source.tile(window.times(self._stride)) for window in windows])
-        restored = self._engine.decode(latents, inputs, self._realism)
+        restored = self._engine.decode(latents, inputs, self._decoding)
         self._progress.add(len(windows), "decoding")
         return [*restored]

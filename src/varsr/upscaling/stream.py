@@ -122,9 +122,9 @@ class UpscaleStream(Iterator["Result | T"], Generic[T]):
         """The colour in bands of rows, computed as they are asked for, and None where the caller may do other work."""
         image, layout = planned.image, planned.layout
         image.progress.begin()
-        realism = planned.settings.realism
+        decoding = planned.settings.decoding
         reuse, latents = planned.reuse, self._scheduler.latents(image)
-        stitcher = Stitcher(self._engine, image.source, layout.tiles, layout.windows, realism, image.progress, reuse)
+        stitcher = Stitcher(self._engine, image.source, layout.tiles, layout.windows, decoding, image.progress, reuse)
         stitched = stitcher.steps(latents if reuse is None else reuse.merged(layout.tiles, latents))
         with memory_errors(self._engine.device):
             yield from self._timed(
