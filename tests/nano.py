@@ -35,8 +35,8 @@ MINI_LIKE = replace(
     tokenizer=replace(NANO.tokenizer, stem=4, multipliers=(1, 1), attention=False, residual=True, input_path=True),
     prefix=PrefixConfig((8, 8), stem=4),
 )
-DIAL_LIKE = replace(MINI_LIKE, dial=DialConfig(width=16, blocks=3, half=8, full=8, join=1))
-CONDITIONED = DialConfig(width=16, blocks=3, half=8, full=8, join=1, estimates=3, experts=2)
+DIAL = DialConfig(width=16, blocks=3, half=8, full=8, join=1, rank=4)
+DIAL_LIKE = replace(MINI_LIKE, dial=DIAL)
 LARGE = replace(NANO, transformer=replace(NANO.transformer, width=544, depth=1))  # just so large that it is not small
 
 

@@ -32,7 +32,7 @@ MINI = ModelConfig(
     transformer=TransformerConfig(depth=6, width=256, heads=4),
     corrector=CorrectorConfig(width=192, blocks=3),
     scales=(1, 2, 3, 4, 6, 8, 11, 16),
-    dial=DialConfig(estimates=3, experts=1),
+    dial=DialConfig(),
 )
 PRESET = Preset(
     realism=0.9,

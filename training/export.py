@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from training.design import MINI, PRESET
 from training.tokens.tokenizer import packaged
-from varsr.model.config import DialConfig
 from varsr.upscaling.preset import Preset
 from varsr.weights.checkpoint import check_keys, is_matrix, read_config, write_checkpoint
 
@@ -34,8 +32,9 @@ def main() -> None:
     config, weights = read_config(options.start), load_file(options.start)
     if options.decoder:
         decoder = packaged(load_file(options.decoder))
+        weights = {name: values for name, values in weights.items() if not is_replaced(name)}
         weights |= {f"decoder.{name}": values for name, values in decoder.items()}
-        config = replace(config, dial=dial_of(decoder))
+        config = replace(config, dial=MINI.dial)
     for run in options.runs:
         weights |= ema_of(run)
     tensors = {
@@ -49,10 +48,9 @@ def main() -> None:
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 
 
-def dial_of(decoder: Mapping[str, Tensor]) -> DialConfig:
-    """The sizes of a decoder of today's design, or of one from before it estimated how its input is degraded."""
-    assert MINI.dial is not None
-    return MINI.dial if "router.weight" in decoder else replace(MINI.dial, estimates=None, experts=None)
+def is_replaced(name: str) -> bool:
+    """True for a tensor of the decoder but for its latent's path, which is trained with the tokens."""
+    return name.startswith("decoder.") and not name.startswith("decoder.latent.")
 
 
 def preset_text(preset: Preset) -> str:

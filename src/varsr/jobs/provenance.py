@@ -18,7 +18,7 @@ def marking(encoding: Encoding, model: str, size: TargetSize, options: Options) 
 
 
 def _made_with(encoding: Encoding, model: str, size: TargetSize, options: Options) -> str:
-    """The model by its label, the size, and each option that is not its default: "mini-9, x4, realism 0.5"."""
+    """The model by its label, the size, and each option that is not its default: "mini-10, x4, realism 0.5"."""
     chosen = [
         (field.name, getattr(options, field.name))
         for field in fields(options)

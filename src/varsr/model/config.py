@@ -98,10 +98,10 @@ class CorrectorConfig:
 class DialConfig:
     """A decoder with a realism dial, in place of the tokenizer's.
 
-    It has `width` channels in `blocks` blocks at a quarter of the side. `half` and `full` are
-    the channels at half and at all of the side; the latent joins before block `join`. With `estimates` and
-    `experts`, the blocks adapt to an image's degradation: as many values as `estimates` says are estimated of it, which
-    bias the blocks and add shares of as many sets of weights as `experts` says.
+    It has `width` channels in `blocks` blocks at a quarter of the side. `half` and `full` are the channels at half
+    and at all of the side; the latent joins before block `join`. It adapts to an image's degradation, of which it
+    estimates as many values as `estimates` says; changes of its convolutions of rank `rank` restore what is degraded
+    faithfully.
     """
 
     width: int = 96
@@ -109,8 +109,8 @@ class DialConfig:
     half: int = 48
     full: int = 24
     join: int = 8
-    estimates: int | None = None
-    experts: int | None = None
+    estimates: int = 3
+    rank: int = 48
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,6 @@ class ModelConfig:
         stride = self.tokenizer.stride
         if self.dial is not None and (stride < 4 or stride & (stride - 1) or not self.dial.join < self.dial.blocks):
             yield f"a decoder with a dial needs a stride of 4, 8, 16 ..., not {stride}, and a join within its blocks"
-        if self.dial is not None and bool(self.dial.experts) != bool(self.dial.estimates):
-            yield "a decoder has experts and estimates, or neither"
         if self.corrector.frequencies % 2:
             yield "the corrector's frequencies must be even in number"
 

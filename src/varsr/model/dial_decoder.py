@@ -21,6 +21,8 @@ DETAIL_GAIN = 8.0
 """Of what the estimator sees: noise and blocks are small beside the image that they lie on."""
 LOWEST_ESTIMATE, HIGHEST_ESTIMATE = -1.0, 2.0
 """Images of training have estimates of about 0 to 1."""
+ADAPTED_BELOW = 0.9
+"""Realism at which the adapters are off; towards 0 they come in evenly."""
 
 
 class DegradationEstimator(nn.Module):
@@ -46,70 +48,100 @@ class DegradationEstimator(nn.Module):
         return estimate.clamp(LOWEST_ESTIMATE, HIGHEST_ESTIMATE)
 
 
-class Degradation(NamedTuple):
-    """The estimates of images as the blocks use them."""
+class Adaptation(NamedTuple):
+    """The estimates of images and the realism as the convolutions use them."""
 
-    shares: Tensor
-    """Of each expert (B, K), in [0, 1]."""
+    share: Tensor
+    """Of the expert (B, 1), in [0, 1]."""
     shared_estimates: Tensor
-    """The estimates times each share (B, K V)."""
+    """The estimates times the share (B, V)."""
+    faithful: Tensor
+    """Share of the adapters (B, 1), in [0, 1]."""
 
     @classmethod
-    def of(cls, estimates: Tensor, shares: Tensor) -> Degradation:
-        """From estimates (B, V) and shares (B, K)."""
-        return cls(shares, (shares[:, :, None] * estimates[:, None]).flatten(1))
+    def of(cls, estimates: Tensor, share: Tensor, realism: Tensor | float) -> Adaptation:
+        """From estimates (B, V), shares (B, 1) and a realism (B, 1, 1, 1) or of all."""
+        lacking = torch.as_tensor(1 - realism / ADAPTED_BELOW).clamp(min=0).view(-1, 1)
+        return cls(share, share * estimates, share * lacking.to(share))
 
 
-class Experts(nn.Module):
-    """Weights of which an image's degradation adds shares to those of a convolution (CondConv; Yang et al. 2019)."""
+class Kernel(nn.Module):
+    """The weights of a convolution (D, C, 3, 3) by themselves."""
 
-    def __init__(self, width: int, experts: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(experts * width, width, 3, 3))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
 
-    def added_to(self, weight: Tensor, shares: Tensor) -> Tensor:
-        """(C, C, 3, 3) and (B, K) -> a weight for each image (B, C, C, 3, 3), in the type of the shares."""
-        experts = self.weight.float().unflatten(0, (shares.shape[1], -1))
-        return (weight.float() + torch.einsum("bk,koihw->boihw", shares.float(), experts)).to(shares.dtype)
+
+class Adapter(nn.Module):
+    """A low-rank change of a convolution and its bias (LoRA; Hu et al. 2022)."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        self.down = Kernel(inputs, min(rank, outputs))
+        self.up = Linear(min(rank, outputs), outputs)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Its part of a weight (D, C, 3, 3) and to a bias (D), in float32."""
+        return torch.einsum("dr,rchw->dchw", self.up.weight.float(), self.down.weight.float()), self.up.bias.float()
+
+
+class AdaptedConv(nn.Module):
+    """A convolution of 3 x 3, changed by an adapter where an image is degraded and shall be restored faithfully."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.adapter = Adapter(inputs, outputs, rank)
+
+    def forward(self, x: Tensor, adaptation: Adaptation, added: Tensor | None = None) -> Tensor:
+        """(B, C, h, w) -> (B, D, h, w), with biases of each image (B, D) added to the convolution's."""
+        weights, biases = self.adapted(adaptation)
+        return convolved_each(x, weights.to(x.dtype), biases if added is None else biases + added)
+
+    def adapted(self, adaptation: Adaptation) -> tuple[Tensor, Tensor]:
+        """Weights (B, D, C, 3, 3) and biases (B, D) of each image, in float32."""
+        weight, bias = self.adapter()
+        return self.weight + _each(adaptation.faithful) * weight, self.bias + adaptation.faithful * bias
+
+
+class ExpertConv(AdaptedConv):
+    """With the weights of an expert too, for degraded images at any realism (CondConv; Yang et al. 2019)."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__(inputs, outputs, rank)
+        self.expert = Kernel(inputs, outputs)
+
+    def adapted(self, adaptation: Adaptation) -> tuple[Tensor, Tensor]:
+        """As `AdaptedConv.adapted`."""
+        weights, biases = super().adapted(adaptation)
+        return weights + _each(adaptation.share) * self.expert.weight, biases
 
 
 class DialBlock(nn.Module):
-    """Two convolutions beside an identity. The dial is a learned bias between them, folded into the first one's."""
+    """Two convolutions beside an identity. The dial and the estimates bias what lies between them."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, config: DialConfig) -> None:
         super().__init__()
-        self.conv1 = Conv2d(width, width)
-        self.conv2 = Conv2d(width, width)
-        self.dial = nn.Parameter(torch.empty(width))
+        self.conv1 = ExpertConv(config.width, config.width, config.rank)
+        self.conv2 = ExpertConv(config.width, config.width, config.rank)
+        self.dial = nn.Parameter(torch.empty(config.width))
+        self.condition = nn.Parameter(torch.empty(config.width, config.estimates))
 
-    def forward(self, x: Tensor, realism: float, _degradation: Degradation | None) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w), whatever the degradation."""
-        bias = self.conv1.bias + realism * self.dial
-        hidden = F.conv2d(x, self.conv1.weight.to(x.dtype), bias.to(x.dtype), padding=1)
-        changed: Tensor = self.conv2(F.silu(hidden, inplace=True))
-        return changed.add_(x)
-
-
-class AdaptiveBlock(DialBlock):
-    """A block whose weights and biases are each image's own: what its degradation makes of them."""
-
-    def __init__(self, width: int, estimates: int, experts: int) -> None:
-        super().__init__(width)
-        self.condition = nn.Parameter(torch.empty(width, experts * estimates))
-        self.experts1 = Experts(width, experts)
-        self.experts2 = Experts(width, experts)
-
-    def forward(self, x: Tensor, realism: float, degradation: Degradation | None) -> Tensor:
+    def forward(self, x: Tensor, realism: float, adaptation: Adaptation) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        assert degradation is not None
-        bias = self.conv1.bias + realism * self.dial + F.linear(degradation.shared_estimates, self.condition)
-        hidden = convolved_each(x, self.experts1.added_to(self.conv1.weight, degradation.shares), bias)
-        weights = self.experts2.added_to(self.conv2.weight, degradation.shares)
-        return convolved_each(F.silu(hidden, inplace=True), weights, self.conv2.bias.expand(len(x), -1)).add_(x)
+        added = realism * self.dial + F.linear(adaptation.shared_estimates, self.condition.float())
+        return self.conv2(F.silu(self.conv1(x, adaptation, added), inplace=True), adaptation).add_(x)
+
+
+def _each(values: Tensor) -> Tensor:
+    """Values of images (B, 1) as they multiply weights (D, C, 3, 3)."""
+    return values[:, :, None, None, None]
 
 
 def convolved_each(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
-    """Images (B, C, h, w), each by its own weight (B, C, C, 3, 3) and bias (B, C)."""
+    """Images (B, C, h, w), each by its own weight (B, D, C, 3, 3) and bias (B, D)."""
     images = zip(x.split(1), weights, biases.to(x.dtype), strict=True)
     convolved = [F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images]
     return torch.cat(convolved) if len(convolved) > 1 else convolved[0]  # a window alone needs no copy
@@ -138,39 +170,31 @@ class DialDecoder(nn.Module):
     def __init__(self, config: DialConfig, tokenizer: TokenizerConfig) -> None:
         super().__init__()
         self.join = config.join
-        self.conv_in = Conv2d(3 * FOLD**2, config.width)
-        self.estimator = DegradationEstimator(config.estimates) if config.estimates else None
-        self.router = Linear(config.estimates, config.experts) if config.estimates and config.experts else None
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.blocks))
+        self.conv_in = AdaptedConv(3 * FOLD**2, config.width, config.rank)
+        self.estimator = DegradationEstimator(config.estimates)
+        self.router = Linear(config.estimates, 1)
+        self.blocks = nn.ModuleList(DialBlock(config) for _ in range(config.blocks))
         self.latent = LatentPath(tokenizer.channels, config.width, (tokenizer.stride // FOLD).bit_length() - 1)
-        self.conv_mid = Conv2d(config.width, config.width)
-        self.up1 = Conv2d(config.width, config.half)
-        self.up2 = Conv2d(config.half, config.full)
-        self.conv_out = Conv2d(config.full, 3)
+        self.conv_mid = AdaptedConv(config.width, config.width, config.rank)
+        self.up1 = AdaptedConv(config.width, config.half, config.rank)
+        self.up2 = AdaptedConv(config.half, config.full, config.rank)
+        self.conv_out = AdaptedConv(config.full, 3, config.rank)
 
     def forward(self, latent: Tensor, upsampled: Tensor, realism: float) -> Tensor:
         """(B, Z, P, P) with its upsampled input (B, 3, H, W) in [-1, 1] -> pixels (B, 3, H, W) in [-1, 1]."""
         folded = F.pixel_unshuffle(upsampled, FOLD).contiguous(memory_format=torch.channels_last)
-        degradation = self._degradation(folded)
-        x = first = self.conv_in(folded)
+        adaptation = self._adaptation(folded, realism)
+        x = first = self.conv_in(folded, adaptation)
         for number, block in enumerate(cast("Iterable[DialBlock]", self.blocks)):
             if number == self.join:
                 x = x + self.latent(latent.contiguous(memory_format=torch.channels_last))
-            x = block(x, realism, degradation)
-        x = F.silu(self.conv_mid(x).add_(first), inplace=True)
-        x = F.silu(self.up1(F.interpolate(x, scale_factor=2)), inplace=True)
-        x = F.silu(self.up2(F.interpolate(x, scale_factor=2)), inplace=True)
-        pixels: Tensor = self.conv_out(x)
+            x = block(x, realism, adaptation)
+        x = F.silu(self.conv_mid(x, adaptation).add_(first), inplace=True)
+        x = F.silu(self.up1(F.interpolate(x, scale_factor=2), adaptation), inplace=True)
+        x = F.silu(self.up2(F.interpolate(x, scale_factor=2), adaptation), inplace=True)
+        pixels: Tensor = self.conv_out(x, adaptation)
         return pixels.add_(upsampled).clamp_(-1, 1)
 
-    def _degradation(self, folded: Tensor) -> Degradation | None:
-        if self.estimator is None or self.router is None:
-            return None
-        estimate = self.estimator(folded)
-        return Degradation.of(estimate, self.router(estimate).sigmoid())
-
-
-def _block(config: DialConfig) -> DialBlock:
-    if config.estimates and config.experts:
-        return AdaptiveBlock(config.width, config.estimates, config.experts)
-    return DialBlock(config.width)
+    def _adaptation(self, folded: Tensor, realism: float) -> Adaptation:
+        estimates = self.estimator(folded)
+        return Adaptation.of(estimates.float(), self.router(estimates).sigmoid().float(), realism)

@@ -89,7 +89,7 @@ def default_model() -> str:
 
 
 def model_label(model: str) -> str:
-    """A short name of a model that tells its versions apart and holds no folders: mini-9, varsr, hf:owner/name."""
+    """A short name of a model that tells its versions apart and holds no folders: mini-10, varsr, hf:owner/name."""
     entry = load_registry().models.get(model)
     if entry is not None:
         return Path(entry.files["model"].name).stem if entry.format == "built-in" else entry.name
