@@ -52,7 +52,7 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Its part of a weight (D, C, 3, 3) and to a bias (D)."""
+        """Its part of a weight (D, C, 3, 3) and of a bias (D)."""
         return torch.einsum("dr,rchw->dchw", self.up.weight, self.down.weight), self.up.bias
 
 

@@ -82,7 +82,7 @@ class Adapter(nn.Module):
         self.up = Linear(min(rank, outputs), outputs)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Its part of a weight (D, C, 3, 3) and to a bias (D), in float32."""
+        """Its part of a weight (D, C, 3, 3) and of a bias (D), in float32."""
         return torch.einsum("dr,rchw->dchw", self.up.weight.float(), self.down.weight.float()), self.up.bias.float()
 
 
