@@ -105,6 +105,7 @@ def test_without_text_it_is_the_published_one(checkpoint: Path) -> None:
         ({"tile_overlap": 1.0}, "tile_overlap"),
         ({"fidelity": -1}, "fidelity"),
         ({"decode_window": 0}, "decode_window"),
+        ({"faithful_views": 3}, "views must be 1, 2 or 4"),
         ({"color_fix": "bogus"}, "color_fix"),
     ],
 )

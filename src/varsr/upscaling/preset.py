@@ -56,7 +56,8 @@ class Preset:
     color_fix: ColorFix = "adain"
 
     def __post_init__(self) -> None:
-        self.inference(), self.decoding()  # they raise what the network cannot use
+        self.inference()  # raises what the network cannot use, as does the next
+        DecodeConfig(self.realism, self.faithful_views)
         for name in ("tile_overlap", "decode_overlap"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
