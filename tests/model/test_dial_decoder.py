@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def upscaler_of(config: ModelConfig, folder: Path) -> Upscaler:
     return Upscaler.from_checkpoint(folder / "model.safetensors", device="cpu", dtype="fp32")
 
 
+def of_random_weights() -> DialDecoder:
+    decoder = DialDecoder(DIAL, DIAL_LIKE.tokenizer).requires_grad_(False)
+    for parameter in decoder.parameters():
+        parameter.normal_(std=0.1)
+    return decoder
+
+
 @pytest.mark.parametrize("realism", [0.0, 0.3, 1.0])
 def test_it_computes_what_training_does(realism: float) -> None:
     """Training's network takes pixels in [0, 1]; without its latent this one is the same for pixels in [-1, 1]."""
@@ -57,11 +65,9 @@ def test_it_computes_what_training_does(realism: float) -> None:
 
 def test_it_adapts_to_each_image_by_itself() -> None:
     """An image comes out alike beside another one, whose estimate differs."""
-    decoder, plain = (DialDecoder(DIAL, DIAL_LIKE.tokenizer) for _ in range(2))
+    decoder = of_random_weights()
+    plain = copy.deepcopy(decoder)
     with torch.inference_mode():
-        for parameter in decoder.parameters():
-            parameter.normal_(std=0.1)
-        plain.load_state_dict(decoder.state_dict())
         plain.router.bias.fill_(-1e3)
         latent, noisy = torch.zeros(2, 8, 4, 4), torch.stack([torch.zeros(3, 32, 32), torch.rand(3, 32, 32)])
         together = decoder(latent, noisy, 0.5)
@@ -72,11 +78,9 @@ def test_it_adapts_to_each_image_by_itself() -> None:
 
 def test_the_adapters_serve_low_realism_alone() -> None:
     """Their change fades evenly until they are off."""
-    decoder, plain = (DialDecoder(DIAL, DIAL_LIKE.tokenizer) for _ in range(2))
+    decoder = of_random_weights()
+    plain = copy.deepcopy(decoder)
     with torch.inference_mode():
-        for parameter in decoder.parameters():
-            parameter.normal_(std=0.1)
-        plain.load_state_dict(decoder.state_dict())
         for name, parameter in plain.named_parameters():
             if "adapter" in name:
                 parameter.zero_()
@@ -89,10 +93,8 @@ def test_the_adapters_serve_low_realism_alone() -> None:
 
 
 def test_the_latent_joins_it() -> None:
-    decoder = DialDecoder(DIAL, DIAL_LIKE.tokenizer)
+    decoder = of_random_weights()
     with torch.inference_mode():
-        for parameter in decoder.parameters():
-            parameter.normal_(std=0.1)
         pixels = torch.zeros(1, 3, 32, 32)
         first, second = (decoder(torch.full((1, 8, 4, 4), value), pixels, 0.5) for value in (0.0, 1.0))
     assert not torch.equal(first, second)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from varsr.model.dial_decoder import DETAIL_GAIN, HIGHEST_ESTIMATE, LOWEST_ESTIMATE, Adaptation, convolved_each
+from varsr.model.dial_decoder import (
+    DETAIL_GAIN,
+    HIGHEST_ESTIMATE,
+    LOWEST_ESTIMATE,
+    Adaptation,
+    AdaptedConv,
+    DialBlock,
+)
+
+Conv = TypeVar("Conv", bound=AdaptedConv)
 
 SCALE = 4
 ROUTER_WEIGHT, ROUTER_BIAS = 4.0, -6.0
@@ -31,83 +41,6 @@ class DecoderConfig:
     """Values that are estimated of an image's noise and compression."""
     rank: int = 48
     """Of the changes by which a degraded image is restored faithfully."""
-
-
-class Kernel(nn.Module):
-    """The weights of a convolution (D, C, 3, 3) by themselves."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.detach())
-
-
-class Adapter(nn.Module):
-    """A low-rank change of a convolution and its bias, which begins as none (LoRA; Hu et al. 2022)."""
-
-    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
-        super().__init__()
-        self.down = Kernel(nn.Conv2d(inputs, min(rank, outputs), 3).weight)
-        self.up = nn.Linear(min(rank, outputs), outputs)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Its part of a weight (D, C, 3, 3) and of a bias (D)."""
-        return torch.einsum("dr,rchw->dchw", self.up.weight, self.down.weight), self.up.bias
-
-
-class AdaptedConv(nn.Module):
-    """A convolution of 3 x 3, changed by an adapter where an image is degraded and shall be restored faithfully."""
-
-    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
-        super().__init__()
-        conv = nn.Conv2d(inputs, outputs, 3)
-        assert conv.bias is not None
-        self.weight, self.bias = conv.weight, conv.bias
-        self.adapter = Adapter(inputs, outputs, rank)
-
-    def forward(self, x: Tensor, adaptation: Adaptation, added: Tensor | None = None) -> Tensor:
-        """(B, C, h, w) -> (B, D, h, w), with biases of each image (1 or B, D) added to the convolution's."""
-        weights, biases = self.adapted(adaptation)
-        return _convolved(x, weights, biases if added is None else biases + added)
-
-    def adapted(self, adaptation: Adaptation) -> tuple[Tensor, Tensor]:
-        """Weights (B, D, C, 3, 3) and biases (B, D) of each image; B = 1: of all."""
-        weight, bias = self.adapter()
-        return self.weight + _each(adaptation.faithful) * weight, self.bias + adaptation.faithful * bias
-
-
-class ExpertConv(AdaptedConv):
-    """With the weights of an expert too, for degraded images at any realism."""
-
-    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
-        super().__init__(inputs, outputs, rank)
-        self.expert = Kernel(torch.zeros_like(self.weight))
-
-    def adapted(self, adaptation: Adaptation) -> tuple[Tensor, Tensor]:
-        """As `AdaptedConv.adapted`."""
-        weights, biases = super().adapted(adaptation)
-        return weights + _each(adaptation.share) * self.expert.weight, biases
-
-
-class Block(nn.Module):
-    """Two convolutions beside an identity. The dial and the estimates bias what lies between them."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.conv1 = ExpertConv(config.width, config.width, config.rank)
-        self.conv2 = ExpertConv(config.width, config.width, config.rank)
-        self.dial = nn.Parameter(torch.zeros(config.width))
-        self.condition = nn.Parameter(torch.zeros(config.width, config.estimates))
-        for conv, gain in ((self.conv1, 1.0), (self.conv2, 0.1)):
-            nn.init.kaiming_normal_(conv.weight)
-            conv.weight.data *= gain
-            nn.init.zeros_(conv.bias)
-
-    def forward(self, x: Tensor, realism: Tensor, adaptation: Adaptation) -> Tensor:
-        """(B, C, h, w) and (B, 1, 1, 1) -> (B, C, h, w)."""
-        added = realism.view(-1, 1) * self.dial + F.linear(adaptation.shared_estimates, self.condition)
-        return x + self.conv2(F.silu(self.conv1(x, adaptation, added), inplace=True), adaptation)
 
 
 class DegradationEstimator(nn.Module):
@@ -139,14 +72,16 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig = DecoderConfig()) -> None:
         super().__init__()
         self.config = config
-        self.conv_in = AdaptedConv(3 * SCALE**2, config.width, config.rank)
+        self.conv_in = begun(AdaptedConv(3 * SCALE**2, config.width, config.rank))
         self.estimator = DegradationEstimator(config.estimates)
         self.router = nn.Linear(config.estimates, 1)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.conv_mid = AdaptedConv(config.width, config.width, config.rank)
-        self.up1 = AdaptedConv(config.width, config.half, config.rank)
-        self.up2 = AdaptedConv(config.half, config.full, config.rank)
-        self.conv_out = AdaptedConv(config.full, 3, config.rank)
+        self.blocks = nn.ModuleList(
+            begun_block(DialBlock(config.width, config.estimates, config.rank)) for _ in range(config.blocks)
+        )
+        self.conv_mid = begun(AdaptedConv(config.width, config.width, config.rank))
+        self.up1 = begun(AdaptedConv(config.width, config.half, config.rank))
+        self.up2 = begun(AdaptedConv(config.half, config.full, config.rank))
+        self.conv_out = begun(AdaptedConv(config.full, 3, config.rank))
         nn.init.constant_(self.router.weight, ROUTER_WEIGHT)
         nn.init.constant_(self.router.bias, ROUTER_BIAS)
         self.conv_out.weight.data *= 0.1
@@ -171,11 +106,32 @@ class Decoder(nn.Module):
         """As `forward`, for a known adaptation."""
         x = first = self.conv_in(folded(enlarged), adaptation)
         for block in self.blocks:
-            x = block(x, realism, adaptation)
+            x = block(x, realism.view(-1, 1), adaptation)
         x = F.silu(first + self.conv_mid(x, adaptation), inplace=True)
         x = F.silu(self.up1(F.interpolate(x, scale_factor=2), adaptation), inplace=True)
         x = F.silu(self.up2(F.interpolate(x, scale_factor=2), adaptation), inplace=True)
         return enlarged + self.conv_out(x, adaptation)
+
+
+def begun(conv: Conv) -> Conv:
+    """A convolution as PyTorch begins one, with an adapter and an expert that add nothing."""
+    outputs, inputs = conv.weight.shape[:2]
+    plain, down = (nn.Conv2d(inputs, count, 3) for count in (outputs, len(conv.adapter.down.weight)))
+    nothing = {name: torch.zeros_like(values) for name, values in conv.state_dict().items()}
+    begin = {"weight": plain.weight, "bias": plain.bias, "adapter.down.weight": down.weight}
+    conv.load_state_dict(nothing | begin)
+    return conv
+
+
+def begun_block(block: DialBlock) -> DialBlock:
+    """A block that adds little to what it is given, whatever the realism and the estimates."""
+    for conv, gain in ((begun(block.conv1), 1.0), (begun(block.conv2), 0.1)):
+        nn.init.kaiming_normal_(conv.weight)
+        conv.weight.data *= gain
+        nn.init.zeros_(conv.bias)
+    nn.init.zeros_(block.dial)
+    nn.init.zeros_(block.condition)
+    return block
 
 
 def folded(enlarged: Tensor) -> Tensor:
@@ -186,20 +142,6 @@ def folded(enlarged: Tensor) -> Tensor:
 def load_weights(decoder: Decoder, weights: Mapping[str, Tensor]) -> None:
     """Load weights of other runs; what they lack, as those from before the estimator do, stays as it is."""
     decoder.load_state_dict({**decoder.state_dict(), **weights})
-
-
-def _each(values: Tensor) -> Tensor:
-    """Values of images (B, 1) as they multiply weights (D, C, 3, 3)."""
-    return values[:, :, None, None, None]
-
-
-def _convolved(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
-    """Images (B, C, h, w) by weights (B, C, C, 3, 3) and biases (B, C), of both either one for each or one for all."""
-    if len(weights) > 1:
-        return convolved_each(x, weights, biases.expand(len(x), -1))
-    if len(biases) == 1:
-        return F.conv2d(x, weights[0], biases[0], padding=1)
-    return F.conv2d(x, weights[0], padding=1) + biases[:, :, None, None]
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -55,14 +55,14 @@ class Adaptation(NamedTuple):
     """Of the expert (B, 1), in [0, 1]."""
     shared_estimates: Tensor
     """The estimates times the share (B, V)."""
-    faithful: Tensor
-    """Share of the adapters (B, 1), in [0, 1]."""
+    faithful: Tensor | None
+    """Share of the adapters (B, 1), in [0, 1]; None where none is on."""
 
     @classmethod
     def of(cls, estimates: Tensor, share: Tensor, realism: Tensor | float) -> Adaptation:
         """From estimates (B, V), shares (B, 1) and a realism (B, 1, 1, 1) or of all."""
         lacking = torch.as_tensor(1 - realism / ADAPTED_BELOW).clamp(min=0).view(-1, 1)
-        return cls(share, share * estimates, share * lacking.to(share))
+        return cls(share, share * estimates, share * lacking.to(share) if lacking.any() else None)
 
 
 class Kernel(nn.Module):
@@ -96,12 +96,14 @@ class AdaptedConv(nn.Module):
         self.adapter = Adapter(inputs, outputs, rank)
 
     def forward(self, x: Tensor, adaptation: Adaptation, added: Tensor | None = None) -> Tensor:
-        """(B, C, h, w) -> (B, D, h, w), with biases of each image (B, D) added to the convolution's."""
+        """(B, C, h, w) -> (B, D, h, w), with biases of each image (1 or B, D) added to the convolution's."""
         weights, biases = self.adapted(adaptation)
-        return convolved_each(x, weights.to(x.dtype), biases if added is None else biases + added)
+        return convolved(x, weights.to(x.dtype), biases if added is None else biases + added)
 
     def adapted(self, adaptation: Adaptation) -> tuple[Tensor, Tensor]:
-        """Weights (B, D, C, 3, 3) and biases (B, D) of each image, in float32."""
+        """Weights (B, D, C, 3, 3) and biases (B, D) of each image; B = 1: of all."""
+        if adaptation.faithful is None:
+            return self.weight[None], self.bias[None]
         weight, bias = self.adapter()
         return self.weight + _each(adaptation.faithful) * weight, self.bias + adaptation.faithful * bias
 
@@ -122,15 +124,15 @@ class ExpertConv(AdaptedConv):
 class DialBlock(nn.Module):
     """Two convolutions beside an identity. The dial and the estimates bias what lies between them."""
 
-    def __init__(self, config: DialConfig) -> None:
+    def __init__(self, width: int, estimates: int, rank: int) -> None:
         super().__init__()
-        self.conv1 = ExpertConv(config.width, config.width, config.rank)
-        self.conv2 = ExpertConv(config.width, config.width, config.rank)
-        self.dial = nn.Parameter(torch.empty(config.width))
-        self.condition = nn.Parameter(torch.empty(config.width, config.estimates))
+        self.conv1 = ExpertConv(width, width, rank)
+        self.conv2 = ExpertConv(width, width, rank)
+        self.dial = nn.Parameter(torch.empty(width))
+        self.condition = nn.Parameter(torch.empty(width, estimates))
 
-    def forward(self, x: Tensor, realism: float, adaptation: Adaptation) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
+    def forward(self, x: Tensor, realism: Tensor | float, adaptation: Adaptation) -> Tensor:
+        """(B, C, h, w), at a realism of each (B, 1) or of all, -> (B, C, h, w)."""
         added = realism * self.dial + F.linear(adaptation.shared_estimates, self.condition.float())
         return self.conv2(F.silu(self.conv1(x, adaptation, added), inplace=True), adaptation).add_(x)
 
@@ -140,11 +142,14 @@ def _each(values: Tensor) -> Tensor:
     return values[:, :, None, None, None]
 
 
-def convolved_each(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
-    """Images (B, C, h, w), each by its own weight (B, D, C, 3, 3) and bias (B, D)."""
-    images = zip(x.split(1), weights, biases.to(x.dtype), strict=True)
-    convolved = [F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images]
-    return torch.cat(convolved) if len(convolved) > 1 else convolved[0]  # a window alone needs no copy
+def convolved(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    """Images (B, C, h, w) by weights (B, D, C, 3, 3) and biases (B, D), of both either one for each or one for all."""
+    if len(weights) > 1:
+        images = zip(x.split(1), weights, biases.to(x.dtype).expand(len(x), -1), strict=True)
+        return torch.cat([F.conv2d(image, weight, bias, padding=1) for image, weight, bias in images])
+    if len(biases) > 1:
+        return F.conv2d(x, weights[0], padding=1) + biases[:, :, None, None]
+    return F.conv2d(x, weights[0], biases[0].to(x.dtype), padding=1)
 
 
 class LatentPath(nn.Module):
@@ -173,7 +178,9 @@ class DialDecoder(nn.Module):
         self.conv_in = AdaptedConv(3 * FOLD**2, config.width, config.rank)
         self.estimator = DegradationEstimator(config.estimates)
         self.router = Linear(config.estimates, 1)
-        self.blocks = nn.ModuleList(DialBlock(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            DialBlock(config.width, config.estimates, config.rank) for _ in range(config.blocks)
+        )
         self.latent = LatentPath(tokenizer.channels, config.width, (tokenizer.stride // FOLD).bit_length() - 1)
         self.conv_mid = AdaptedConv(config.width, config.width, config.rank)
         self.up1 = AdaptedConv(config.width, config.half, config.rank)

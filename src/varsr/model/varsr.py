@@ -117,16 +117,15 @@ class VARSR(nn.Module):
 
         With a dial it is the mean over `decoding.views` views, each mirrored back (self-ensemble; Timofte et al. 2016).
         """
-        decoder = self.decoder
-        if not isinstance(decoder, DialDecoder):
-            return decoder(latent, upsampled)
-
-        def decoded(axes: tuple[int, ...]) -> Tensor:
-            return decoder(latent.flip(axes), upsampled.flip(axes), decoding.realism).flip(axes)
-
+        if not isinstance(self.decoder, DialDecoder):
+            return self.decoder(latent, upsampled)
         if decoding.views == 1:
-            return decoder(latent, upsampled, decoding.realism)
-        return torch.stack([decoded(axes) for axes in MIRRORED[: decoding.views]]).float().mean(0)
+            return self.decoder(latent, upsampled, decoding.realism)
+        views = [
+            self.decoder(latent.flip(axes), upsampled.flip(axes), decoding.realism).flip(axes)
+            for axes in MIRRORED[: decoding.views]
+        ]
+        return torch.stack(views).float().mean(0)
 
     def _empty_latent(self, like: Tensor) -> Tensor:
         side, channels = self.config.latent_side, self.config.tokenizer.channels
